@@ -1,0 +1,1 @@
+//! Patterns with `*` and `?`; everything else is literal.

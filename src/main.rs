@@ -1,0 +1,3 @@
+//! The program: what was typed, what it means, the run.
+
+fn main() {}

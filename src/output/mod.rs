@@ -1,0 +1,123 @@
+//! Where exchanges go: one file per format, behind one trait.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::event::{ConnectionInfo, Direction, MissingReason, Timestamp};
+use crate::exchange::Exchange;
+use crate::process::Process;
+
+pub mod escape;
+pub mod file;
+pub mod json;
+pub mod pcapng;
+pub mod text;
+
+/// What a sink wants to be given; the engine does no work for what nobody
+/// wants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// [`Sink::exchange`] with bodies (the bytes; sizes are always there).
+    pub bodies: bool,
+    /// [`Sink::wire`].
+    pub wire: bool,
+    /// [`Sink::request`].
+    pub requests: bool,
+}
+
+impl Wants {
+    /// What either wants.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self {
+            bodies: self.bodies || other.bodies,
+            wire: self.wire || other.wire,
+            requests: self.requests || other.requests,
+        }
+    }
+}
+
+/// Consecutive bytes of one direction of a connection, as they were on the
+/// wire (chunk framing and content codings untouched), that belong to an
+/// exchange which the filter let through.
+#[derive(Clone, Copy, Debug)]
+pub struct Wire<'a> {
+    /// The engine's number of the connection (JSON `connection`).
+    pub connection: u64,
+    /// Its facts.
+    pub info: &'a Arc<ConnectionInfo>,
+    /// Which way.
+    pub direction: Direction,
+    /// When (see [`crate::event::Event::time`]).
+    pub time: Timestamp,
+    /// The process of this piece, if known.
+    pub process: Option<&'a Arc<Process>>,
+    /// Its thread, 0 when unknown.
+    pub tid: u32,
+    /// The thread's name.
+    pub thread: &'a [u8],
+    /// Position in the stream, in the numbering of
+    /// [`crate::event::Data::offset`]. Rises; leaps where the filter dropped
+    /// something.
+    pub offset: u64,
+    /// The bytes or the hole.
+    pub content: Content<'a>,
+}
+
+/// What a [`Wire`] carries.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// Bytes, never empty.
+    Bytes(&'a [u8]),
+    /// Bytes that were transferred and are not there.
+    Gap {
+        /// How many.
+        length: u64,
+        /// Why.
+        reason: MissingReason,
+    },
+    /// The direction ended here (FIN), really or because the capture ended.
+    End {
+        /// Nothing on the wire said so: the capture or the filter ended it.
+        synthetic: bool,
+    },
+}
+
+/// An output. Errors end the run, but for a broken pipe, which ends it well.
+pub trait Sink {
+    /// What this sink wants.
+    fn wants(&self) -> Wants;
+
+    /// A request's header is there (`--partial`). `exchange.response` is
+    /// `None`, the request's body is empty as yet.
+    fn request(&mut self, _exchange: &Exchange) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// An exchange has ended.
+    fn exchange(&mut self, _exchange: &Exchange) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Bytes of an exchange that is wanted.
+    fn wire(&mut self, _wire: &Wire<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Called at least every 100 ms with the present time (in a capture file:
+    /// the packets' time): flush, release what was held for order.
+    fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The capture has ended: write what is held, flush.
+    fn finish(&mut self, _now: Timestamp) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Remarks for the summary on stderr, one line each (such as the `-d`
+    /// option that Wireshark needs). Asked after [`Sink::finish`].
+    fn remarks(&self) -> Vec<String> {
+        Vec::new()
+    }
+}

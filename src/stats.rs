@@ -1,0 +1,50 @@
+//! What the run counts: for the summary at the end and for explaining silence.
+
+use crate::event::MissingReason;
+
+/// Counts of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections (views) with any byte.
+    pub connections: u64,
+    /// Of them: recognised as HTTP.
+    pub http_connections: u64,
+    /// Of them: TLS bytes on a socket (17 03 03 and the like).
+    pub tls_connections: u64,
+    /// Bytes in both directions of all connections.
+    pub bytes: u64,
+    /// Bytes on connections that are not HTTP, TLS apart.
+    pub other_bytes: u64,
+    /// Bytes in tunnels and upgraded connections.
+    pub tunnel_bytes: u64,
+    /// Exchanges that ended.
+    pub seen: u64,
+    /// Of them: given to the outputs.
+    pub shown: u64,
+    /// Of them: kept out by the filter.
+    pub filtered: u64,
+    /// Of them: kept out because they lack what the filter asks for.
+    pub lacking: u64,
+    /// Messages that could not be parsed.
+    pub malformed: u64,
+    /// Bytes that were transferred and are not there, by
+    /// [`MissingReason::ALL`].
+    pub lost: [u64; MissingReason::ALL.len()],
+}
+
+impl Stats {
+    /// Counts `bytes` lost for `reason`.
+    pub fn lose(&mut self, reason: MissingReason, bytes: u64) {
+        for (count, r) in self.lost.iter_mut().zip(MissingReason::ALL) {
+            if r == reason {
+                *count += bytes;
+            }
+        }
+    }
+
+    /// All lost bytes.
+    #[must_use]
+    pub fn lost_bytes(&self) -> u64 {
+        self.lost.iter().sum()
+    }
+}

@@ -1,0 +1,75 @@
+//! Which files hold which TLS library, and where in them to attach.
+//!
+//! Adding a library is adding an entry to the table in `library.rs`.
+
+use std::fs::File;
+use std::sync::Arc;
+
+/// What a probe does. Each role is one BPF program, so that kernels without
+/// BPF cookies (before 5.15) can tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProbeRole {
+    /// A read call begins: the registers hold (object, buffer, length).
+    ReadEnter,
+    /// It ends: the return value is the number of bytes, ≤ 0 failed.
+    ReadExit,
+    /// A read call begins: (object, buffer, length, pointer to the count).
+    ReadExEnter,
+    /// It ends: 1 is success, the count is at the pointer.
+    ReadExExit,
+    /// As `ReadEnter`, for writing.
+    WriteEnter,
+    /// As `ReadExit`, for writing.
+    WriteExit,
+    /// As `ReadExEnter`, for writing.
+    WriteExEnter,
+    /// As `ReadExExit`, for writing.
+    WriteExExit,
+    /// The object is being freed.
+    Free,
+}
+
+/// How a probe is placed at its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Placement {
+    /// A uprobe on the instruction there.
+    At,
+    /// A return probe on the function that begins there.
+    Return,
+}
+
+/// One place to attach to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// What it does.
+    pub role: ProbeRole,
+    /// Offset in the file, in bytes.
+    pub offset: u64,
+    /// Entry or return.
+    pub placement: Placement,
+}
+
+/// Identifies a file beyond its path: overlayfs shows one inode under two
+/// devices, so the build id decides where there is one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FileIdentity {
+    /// Inode number.
+    pub inode: u64,
+    /// GNU build id, or device number and size where there is none.
+    pub build: Vec<u8>,
+}
+
+/// Everything needed to attach to one file.
+#[derive(Debug)]
+pub struct Target {
+    /// The file, opened; attach by `/proc/self/fd/N`.
+    pub file: File,
+    /// For messages: the path in the namespace of the process it was found by.
+    pub path: String,
+    /// Which file it is.
+    pub identity: FileIdentity,
+    /// Name and version for users: `OpenSSL 3.0.22`.
+    pub library: Arc<str>,
+    /// Where to attach.
+    pub probes: Vec<Probe>,
+}

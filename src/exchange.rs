@@ -156,7 +156,9 @@ impl Fields {
     /// The value of the first field with this name, ignoring ASCII case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.get_all(name).next()
+        self.iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
     }
 
     /// The values of all fields with this name, ignoring ASCII case.

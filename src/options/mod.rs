@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crate::cli::{BackendName, Cli, Color, Form};
 use crate::command;
-use crate::filter::Filter;
+use crate::filter::{Filter, parse_port};
+use crate::glob::Glob;
 use crate::output::file::Place;
 use crate::redact::Redact;
 
@@ -88,8 +89,6 @@ pub struct Options {
     pub source: Source,
     /// Which exchanges are wanted.
     pub filter: Filter,
-    /// A filter was named, so silence may be its doing.
-    pub filtered: bool,
     /// What to mask.
     pub redact: Option<Redact>,
     /// Bytes kept of each body.
@@ -211,17 +210,6 @@ impl Options {
             .as_deref()
             .map(|t| parse::count("--count", t))
             .transpose()?;
-        let filtered = [
-            &cli.comm,
-            &cli.exe,
-            &cli.host,
-            &cli.method,
-            &cli.path,
-            &cli.status,
-            &cli.port,
-        ]
-        .iter()
-        .any(|values| !values.is_empty());
         let source = match cli.read {
             Some(path) => Source::File(path),
             None => Source::Live(live(cli, around, &mut notes)?),
@@ -229,7 +217,6 @@ impl Options {
         Ok(Self {
             source,
             filter,
-            filtered,
             redact,
             max_body,
             count,
@@ -424,23 +411,32 @@ fn redact(values: &[String]) -> Option<Redact> {
     Some(Redact::new(&names))
 }
 
+/// What is wanted. Live, the kernel side decides who is watched: a pid here
+/// would drop the descendants that `--follow` asks for.
 fn filter(cli: &Cli) -> Result<Filter, Failure> {
-    for (option, values) in [
-        ("--comm", &cli.comm),
-        ("--exe", &cli.exe),
-        ("--host", &cli.host),
-        ("--path", &cli.path),
-    ] {
-        if values.iter().any(String::is_empty) {
-            return Err(Failure::usage(format!("{option} has an empty value")));
-        }
-    }
-    let _ports = parse::ports(&cli.port)?;
-    let _statuses = parse::statuses(&cli.status)?;
-    let _methods = parse::items("--method", &cli.method)?;
-    let _pids = who::pids(&cli.pid)?;
-    let _uids = who::users(&cli.uid)?;
-    Ok(Filter::default())
+    let comms = cli
+        .comm
+        .iter()
+        .map(|text| Glob::new(text).map_err(|error| parse::wrong_pattern("--comm", text, &error)));
+    let ports = parse::items("--port", &cli.port)?;
+    let ports = ports
+        .into_iter()
+        .map(|text| parse_port(text).map_err(|error| parse::wrong_pattern("--port", text, &error)));
+    Ok(Filter {
+        pids: if cli.read.is_some() {
+            who::pids(&cli.pid)?
+        } else {
+            Vec::new()
+        },
+        uids: who::users(&cli.uid)?,
+        comms: comms.collect::<Result<_, _>>()?,
+        exes: parse::patterns("--exe", &cli.exe, false)?,
+        hosts: parse::patterns("--host", &cli.host, false)?,
+        methods: parse::patterns("--method", &cli.method, true)?,
+        paths: parse::patterns("--path", &cli.path, false)?,
+        statuses: parse::patterns("--status", &cli.status, true)?,
+        ports: ports.collect::<Result<_, _>>()?,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Values: sizes, times, counts, lists, each with the sentence for a wrong
 //! one.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::Failure;
@@ -80,48 +82,29 @@ pub(super) fn count(option: &str, text: &str) -> Result<u64, Failure> {
     }
 }
 
-/// TCP ports.
-pub(super) fn ports(values: &[String]) -> Result<Vec<u16>, Failure> {
-    items("--port", values)?
-        .into_iter()
-        .map(|text| match text.parse() {
-            Ok(port) if port > 0 => Ok(port),
-            _ => Err(Failure::usage(format!(
-                "--port does not know “{text}”: it takes a number from 1 to 65535"
-            ))),
-        })
-        .collect()
-}
-
-/// Statuses as inclusive ranges: `404`, `5xx`, `400-499`.
-pub(super) fn statuses(values: &[String]) -> Result<Vec<(u16, u16)>, Failure> {
-    items("--status", values)?
+/// The patterns of an option that may be repeated, each compiled. Only where
+/// no pattern has a comma are they also split at commas.
+pub(super) fn patterns<T>(option: &str, values: &[String], commas: bool) -> Result<Vec<T>, Failure>
+where
+    T: FromStr<Err: Display>,
+{
+    let texts = if commas {
+        items(option, values)?
+    } else {
+        values.iter().map(String::as_str).collect()
+    };
+    texts
         .into_iter()
         .map(|text| {
-            status_range(text).ok_or_else(|| {
-                Failure::usage(format!(
-                    "--status does not know “{text}”: it takes 404, 5xx or 400-499"
-                ))
-            })
+            text.parse()
+                .map_err(|error| wrong_pattern(option, text, &error))
         })
         .collect()
 }
 
-fn status_range(text: &str) -> Option<(u16, u16)> {
-    let single = |s: &str| {
-        let status: u16 = s.parse().ok()?;
-        (s.len() == 3 && status >= 100).then_some(status)
-    };
-    if let Some((first, last)) = text.split_once('-') {
-        let (first, last) = (single(first)?, single(last)?);
-        return (first <= last).then_some((first, last));
-    }
-    let lower = text.to_ascii_lowercase();
-    if let Some(class) = lower.strip_suffix("xx") {
-        let class: u16 = class.parse().ok().filter(|c| (1..=9).contains(c))?;
-        return Some((class * 100, class * 100 + 99));
-    }
-    single(text).map(|status| (status, status))
+/// The sentence for a pattern that cannot be used.
+pub(super) fn wrong_pattern(option: &str, text: &str, error: &dyn Display) -> Failure {
+    Failure::usage(format!("{option} “{text}”: {error}"))
 }
 
 #[cfg(test)]
@@ -170,28 +153,6 @@ mod tests {
             "99999999999999999999h",
         ] {
             assert!(duration("--duration", text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn status_forms() {
-        let parse = |s: &str| statuses(&[s.to_owned()]).ok();
-        assert_eq!(parse("404"), Some(vec![(404, 404)]));
-        assert_eq!(parse("5xx,2XX"), Some(vec![(500, 599), (200, 299)]));
-        assert_eq!(parse("400-499"), Some(vec![(400, 499)]));
-        for text in [
-            "", "4", "40", "4x", "0xx", "xx", "499-400", "4040", "404,", "a-b",
-        ] {
-            assert_eq!(parse(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn port_forms() {
-        let parse = |s: &str| ports(&[s.to_owned()]).ok();
-        assert_eq!(parse("80,443"), Some(vec![80, 443]));
-        for text in ["0", "65536", "http", ""] {
-            assert_eq!(parse(text), None, "{text}");
         }
     }
 }

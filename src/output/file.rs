@@ -100,6 +100,12 @@ impl Output {
         })
     }
 
+    /// How messages call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.place.name()
+    }
+
     /// Which file it is, if it is a regular one.
     #[must_use]
     pub fn id(&self) -> Option<FileId> {

@@ -9,6 +9,7 @@ use crate::cli::Form;
 use crate::options::{Failure, Options, Shown};
 use crate::output::Sink;
 use crate::output::file::{FileId, Output, Place};
+use crate::output::json::{self, Json};
 
 /// Outputs that are open, their files not yet touched.
 #[derive(Debug)]
@@ -78,14 +79,19 @@ impl Opened {
             let _writer = writer(output)?;
         }
         if let Some((shown, output)) = self.shown {
-            let _terminal = output.is_terminal();
-            let _writer = writer(output)?;
+            let terminal = output.is_terminal();
+            let writer = Box::new(writer(output)?);
             match shown.form {
-                Form::Json => {}
-                Form::Text => {}
+                Form::Json => sinks.push(Box::new(Json::new(
+                    writer,
+                    json::Options {
+                        partial: shown.partial,
+                        line_buffered: terminal,
+                    },
+                ))),
+                Form::Text => drop(writer),
             }
         }
-        sinks.shrink_to_fit();
         Ok((sinks, accounts))
     }
 }

@@ -7,7 +7,7 @@ use crate::stats::Stats;
 
 /// The lines of the summary.
 #[must_use]
-pub fn summary(stats: &Stats) -> Vec<String> {
+pub(super) fn summary(stats: &Stats) -> Vec<String> {
     let mut first = number(stats.seen, "exchange");
     first.push_str(" seen");
     if stats.shown == stats.seen {

@@ -22,7 +22,7 @@ fn framed(line: &str) -> String {
 
 /// A number of bytes as people read it: `512 B`, `1.5 KiB`, `20.0 MiB`.
 #[must_use]
-pub fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if count < 1024 {
         return format!("{count} B");
@@ -38,7 +38,7 @@ pub fn bytes(count: u64) -> String {
 
 /// `1 exchange`, `2 exchanges`.
 #[must_use]
-pub fn number(count: u64, what: &str) -> String {
+pub(super) fn number(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 

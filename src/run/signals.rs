@@ -14,14 +14,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 /// Exit status after a second signal: 128 + SIGINT.
-pub const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// How long the main thread has to end by itself after a second signal.
 const PATIENCE: Duration = Duration::from_millis(400);
 
 /// The signals so far.
 #[derive(Clone, Debug, Default)]
-pub struct Stops {
+pub(super) struct Stops {
     counts: Arc<Counts>,
 }
 
@@ -36,7 +36,7 @@ struct Counts {
 
 impl Stops {
     /// Counts from now on, instead of ending at the first.
-    pub fn watch() -> io::Result<Self> {
+    pub(super) fn watch() -> io::Result<Self> {
         let mut wanted = vec![SIGINT, SIGTERM];
         // nohup has it ignored, and means it.
         if !is_ignored(SIGHUP) {
@@ -65,19 +65,19 @@ impl Stops {
 
     /// How many signals have come.
     #[must_use]
-    pub fn count(&self) -> u32 {
+    pub(super) fn count(&self) -> u32 {
         self.counts.all.load(Ordering::Relaxed)
     }
 
     /// SIGTERMs since the last call.
     #[must_use]
-    pub fn take_terms(&self) -> u32 {
+    pub(super) fn take_terms(&self) -> u32 {
         self.counts.terms.swap(0, Ordering::Relaxed)
     }
 
     /// SIGHUPs since the last call.
     #[must_use]
-    pub fn take_hangups(&self) -> u32 {
+    pub(super) fn take_hangups(&self) -> u32 {
         self.counts.hangups.swap(0, Ordering::Relaxed)
     }
 }

@@ -10,21 +10,21 @@ use crate::stats::Stats;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a line is made of.
-#[derive(Clone, Debug, Default)]
-pub struct Facts<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Facts<'a> {
     /// The engine's counts.
-    pub stats: &'a Stats,
+    pub(super) stats: &'a Stats,
     /// Processes that sent or received something.
-    pub processes: u64,
+    pub(super) processes: u64,
     /// Processes were named by the user.
-    pub named: bool,
+    pub(super) named: bool,
     /// TLS sockets were seen whose program is not hooked: program and why.
-    pub unhooked: Vec<(String, String)>,
+    pub(super) unhooked: Vec<(String, String)>,
 }
 
 /// Watches for silence.
 #[derive(Debug)]
-pub struct Silence {
+pub(super) struct Silence {
     since: Instant,
     /// Exchanges shown when `since` was set.
     shown: u64,
@@ -37,7 +37,7 @@ pub struct Silence {
 impl Silence {
     /// Nothing has been shown yet.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             since: now,
             shown: 0,
@@ -48,7 +48,7 @@ impl Silence {
 
     /// Whether it is time to gather the facts and to ask for a line.
     #[must_use]
-    pub fn is_due(&mut self, now: Instant, stats: &Stats) -> bool {
+    pub(super) fn is_due(&mut self, now: Instant, stats: &Stats) -> bool {
         if stats.shown > self.shown {
             self.shown = stats.shown;
             self.since = now;
@@ -59,7 +59,7 @@ impl Silence {
 
     /// The line, if there is something new to say. Asked for when
     /// [`Silence::is_due`].
-    pub fn line(&mut self, now: Instant, facts: &Facts<'_>) -> Option<String> {
+    pub(super) fn line(&mut self, now: Instant, facts: &Facts<'_>) -> Option<String> {
         self.since = now;
         let (kinds, parts) = self.parts(facts);
         if self.shown > 0 && kinds.is_empty() {

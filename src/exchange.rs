@@ -239,6 +239,25 @@ pub struct Body {
     pub missing: Vec<Missing>,
 }
 
+impl Body {
+    /// [`Body::bytes`] as text, if they are UTF-8. What was cut or broken off
+    /// within a character is text up to that character.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => Some(text),
+            Err(error)
+                if error.error_len().is_none()
+                    && matches!(self.state, BodyState::Cut | BodyState::Lost) =>
+            {
+                let whole = self.bytes.get(..error.valid_up_to())?;
+                std::str::from_utf8(whole).ok()
+            }
+            Err(_) => None,
+        }
+    }
+}
+
 /// A response with a 1xx status before the final one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interim {

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 
 use super::{Sink, Wants};
 use crate::event::{Direction, Timestamp};
-use crate::exchange::{Body, BodyState, Exchange, Fields, Interim, State, Times};
+use crate::exchange::{Body, Exchange, Fields, Interim, State, Times};
 use crate::process::Process;
 
 mod value;
@@ -319,7 +319,7 @@ fn body(w: &mut Writer, body: &Body) {
             w.raw("}");
         });
     }
-    match body_text(body) {
+    match body.text() {
         Some(text) => {
             w.raw(",\"text\":");
             w.string(text);
@@ -330,22 +330,6 @@ fn body(w: &mut Writer, body: &Body) {
         }
     }
     w.raw("}");
-}
-
-/// A body as text, if it is UTF-8. One that was cut or broken off within a
-/// character is text up to that character.
-pub(super) fn body_text(body: &Body) -> Option<&str> {
-    match std::str::from_utf8(&body.bytes) {
-        Ok(text) => Some(text),
-        Err(error)
-            if error.error_len().is_none()
-                && matches!(body.state, BodyState::Cut | BodyState::Lost) =>
-        {
-            let whole = body.bytes.get(..error.valid_up_to())?;
-            std::str::from_utf8(whole).ok()
-        }
-        Err(_) => None,
-    }
 }
 
 fn timing(w: &mut Writer, times: &Times) {

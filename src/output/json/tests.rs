@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::exchange::BodyState;
 use crate::output::samples::{self, Shared};
 
 fn lines(options: Options, give: impl FnOnce(&mut Json)) -> String {
@@ -143,15 +144,15 @@ fn a_body_broken_off_within_a_character_is_text_up_to_it() {
         state,
         ..Body::default()
     };
-    assert_eq!(body_text(&cut(BodyState::Cut)), Some("ab"));
-    assert_eq!(body_text(&cut(BodyState::Lost)), Some("ab"));
-    assert_eq!(body_text(&cut(BodyState::Complete)), None);
+    assert_eq!(cut(BodyState::Cut).text(), Some("ab"));
+    assert_eq!(cut(BodyState::Lost).text(), Some("ab"));
+    assert_eq!(cut(BodyState::Complete).text(), None);
     let invalid = Body {
         bytes: b"a\xffb".to_vec(),
         state: BodyState::Cut,
         ..Body::default()
     };
-    assert_eq!(body_text(&invalid), None);
+    assert_eq!(invalid.text(), None);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub struct Cli {
     #[arg(long, value_name = "GLOB", help_heading = "Who")]
     pub comm: Vec<String>,
 
-    /// Path of the executable
+    /// Executable: its name, or its path if GLOB has a slash
     #[arg(long, value_name = "GLOB", help_heading = "Who")]
     pub exe: Vec<String>,
 
@@ -215,8 +215,12 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = "Capture")]
     pub ready_file: Option<PathBuf>,
 
-    /// Run this command, as the user who called sudo, and watch it and its descendants
-    #[arg(last = true, value_name = "COMMAND", num_args = 0.., help_heading = "Capture", hide = true)]
+    /// Run this command and watch it and its descendants
+    ///
+    /// It runs as the user who called sudo and starts once capturing has
+    /// begun. Ctrl-C reaches it too and its end is waited for; a second
+    /// Ctrl-C ends httpsniff alone.
+    #[arg(last = true, value_name = "COMMAND", num_args = 0.., help_heading = "Who")]
     pub command: Vec<OsString>,
 
     /// Help; --help says more than -h

@@ -118,6 +118,13 @@ impl Output {
         io::IsTerminal::is_terminal(&self.file)
     }
 
+    /// Columns of the terminal, if it is one.
+    #[must_use]
+    pub fn width(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(&self.file).ok()?;
+        Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    }
+
     /// Makes a file that was named by its path private and empty, and gives
     /// it out. What the shell opened (`> file`) is left as it is.
     pub fn begin(self, caller: Option<&Caller>) -> Result<File, String> {
@@ -148,7 +155,7 @@ fn create(path: &Path) -> io::Result<OwnedFd> {
     let private = Mode::RUSR | Mode::WUSR;
     let fd = open(path, flags | OFlags::CREATE, private).or_else(|error| match error {
         // fs.protected_fifos forbids O_CREAT on another user's FIFO in /tmp.
-        Errno::ACCESS => open(path, flags, private),
+        Errno::ACCESS => open(path, flags, private).map_err(|_| Errno::ACCESS),
         error => Err(error),
     })?;
     let kind = FileType::from_raw_mode(fstat(&fd)?.st_mode);

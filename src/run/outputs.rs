@@ -10,6 +10,7 @@ use crate::options::{Failure, Options, Shown};
 use crate::output::Sink;
 use crate::output::file::{FileId, Output, Place};
 use crate::output::json::{self, Json};
+use crate::output::text::{self, Text};
 
 /// Outputs that are open, their files not yet touched.
 #[derive(Debug)]
@@ -79,18 +80,28 @@ impl Opened {
             let _writer = writer(output)?;
         }
         if let Some((shown, output)) = self.shown {
-            let terminal = output.is_terminal();
+            let (terminal, width) = (output.is_terminal(), output.width());
             let writer = Box::new(writer(output)?);
-            match shown.form {
-                Form::Json => sinks.push(Box::new(Json::new(
+            sinks.push(match shown.form {
+                Form::Json => Box::new(Json::new(
                     writer,
                     json::Options {
                         partial: shown.partial,
                         line_buffered: terminal,
                     },
-                ))),
-                Form::Text => drop(writer),
-            }
+                )),
+                Form::Text => Box::new(Text::new(
+                    writer,
+                    text::Options {
+                        verbosity: shown.detail,
+                        color: shown.color,
+                        utc: shown.utc,
+                        width,
+                        partial: shown.partial,
+                        line_buffered: terminal,
+                    },
+                )),
+            });
         }
         Ok((sinks, accounts))
     }

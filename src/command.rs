@@ -127,13 +127,12 @@ impl Running {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        sendmsg(
-            &socket,
-            &[IoSlice::new(b"g")],
-            &mut control,
-            SendFlags::NOSIGNAL,
-        )?;
-        Ok(())
+        let go = [IoSlice::new(b"g")];
+        match sendmsg(&socket, &go, &mut control, SendFlags::NOSIGNAL) {
+            // Ctrl-C has ended it already, which its exit status will say.
+            Ok(_) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Its exit status, if it has ended.

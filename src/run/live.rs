@@ -84,7 +84,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     if let Some(path) = live.ready_file.clone() {
         announce(path, caller);
     }
-    let run = Run {
+    let mut run = Run {
         engine: Engine::new(config(options), sinks),
         command,
         accounts,
@@ -95,7 +95,14 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
         processes: FxHashSet::default(),
         hinted: false,
     };
-    Ok(run.to_the_end(capture))
+    let (reason, status) = run.capture(capture);
+    let command = run.command_status(&reason);
+    // A failure of httpsniff's own is not hidden behind COMMAND's success.
+    Ok(if status == 0 {
+        command.unwrap_or(0)
+    } else {
+        status
+    })
 }
 
 fn failed(error: &anyhow::Error) -> Failure {
@@ -134,7 +141,7 @@ fn start_command(live: &Live, settings: &mut Settings) -> Result<Option<Running>
 
 fn print(text: &str) -> Result<u8, Failure> {
     use io::Write;
-    match io::stdout().write_all(text.as_bytes()) {
+    match writeln!(io::stdout(), "{}", text.trim_end()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::failed(format!("cannot write stdout: {error}")))
         }
@@ -169,33 +176,35 @@ struct Run {
 }
 
 impl Run {
-    fn to_the_end(mut self, mut capture: Capture) -> u8 {
+    /// Captures to the end and gives out everything; when it returns, the
+    /// kernel is as it was before. Exit status of the capturing.
+    fn capture(&mut self, mut capture: Capture) -> (End, u8) {
         let reason = self.until_the_end(&mut capture);
         if matches!(reason, End::Wanted | End::Impatient) {
             // What is in the buffer was captured before the end.
             let until = Instant::now() + DRAIN;
             let _ended_anyway = self.drain(&mut capture, until);
         }
-        let mut status = end(&mut self.engine, &self.accounts, capture.now());
-        self.tell_losses(&capture);
-        drop(capture);
         match &reason {
             End::Targets => say("all watched processes have ended"),
-            End::Capture(error) => {
-                say(&format!("{error:#}"));
-                status = 1;
-            }
-            End::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => status = 1,
+            End::Capture(error) => say(&format!("{error:#}")),
             _ => {}
         }
-        let command = match reason {
-            End::Command(ended) => Some(exit_code(ended)),
-            End::Impatient => self.command.is_some().then_some(INTERRUPTED),
+        let status = end(&mut self.engine, &self.accounts, capture.now());
+        tell_losses(&capture);
+        match &reason {
+            End::Capture(_) => (reason, 1),
+            End::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => (reason, 1),
+            _ => (reason, status),
+        }
+    }
+
+    /// Waits for COMMAND if it still runs. Its exit status.
+    fn command_status(&mut self, reason: &End) -> Option<u8> {
+        match reason {
+            End::Command(ended) => Some(exit_code(*ended)),
+            End::Impatient => Some(INTERRUPTED),
             _ => self.wait_for_command(),
-        };
-        match (status, command) {
-            (0, Some(command)) => command,
-            (status, _) => status,
         }
     }
 
@@ -316,22 +325,6 @@ impl Run {
         }
     }
 
-    fn tell_losses(&self, capture: &Capture) {
-        let losses = capture.losses();
-        if losses.malformed > 0 {
-            say(&format!(
-                "{} of the kernel side could not be understood",
-                number(losses.malformed, "record")
-            ));
-        }
-        if losses.calls > 0 {
-            say(&format!(
-                "{} could not be followed to the end",
-                number(losses.calls, "call")
-            ));
-        }
-    }
-
     /// Waits for COMMAND after capturing has ended. Its exit status.
     fn wait_for_command(&mut self) -> Option<u8> {
         let command = self.command.as_mut()?;
@@ -366,5 +359,22 @@ fn pass_on(stops: &Stops, command: &Running) {
     }
     if stops.take_hangups() > 0 {
         command.signal(Signal::HUP);
+    }
+}
+
+/// What the kernel side lost beside bytes.
+fn tell_losses(capture: &Capture) {
+    let losses = capture.losses();
+    if losses.malformed > 0 {
+        say(&format!(
+            "{} of the kernel side could not be understood",
+            number(losses.malformed, "record")
+        ));
+    }
+    if losses.calls > 0 {
+        say(&format!(
+            "{} could not be followed to the end",
+            number(losses.calls, "call")
+        ));
     }
 }

@@ -92,10 +92,7 @@ fn warn_of_secrets(options: &Options) {
 /// and the summary. Gives the exit status.
 fn end(engine: &mut Engine, accounts: &[Account], now: Timestamp) -> u8 {
     // A failure is in the account of its output, a closed pipe is none.
-    let other = match engine.finish(now) {
-        Ok(()) => None,
-        Err(error) => Some(error),
-    };
+    let other = engine.finish(now).err();
     let mut failed = false;
     for sentence in accounts.iter().filter_map(Account::failure) {
         failed = true;

@@ -12,6 +12,9 @@ use crate::output::file::{FileId, Output, Place};
 use crate::output::json::{self, Json};
 use crate::output::text::{self, Text};
 
+/// What the engine takes.
+pub(super) type Sinks = Vec<Box<dyn Sink>>;
+
 /// Outputs that are open, their files not yet touched.
 #[derive(Debug)]
 pub(super) struct Opened {
@@ -63,10 +66,7 @@ impl Opened {
 
     /// Empties the files, makes them private and writes from now on. Gives
     /// the sinks for the engine and an account of each output.
-    pub(super) fn begin(
-        self,
-        caller: Option<&Caller>,
-    ) -> Result<(Vec<Box<dyn Sink>>, Vec<Account>), Failure> {
+    pub(super) fn begin(self, caller: Option<&Caller>) -> Result<(Sinks, Vec<Account>), Failure> {
         let mut accounts = Vec::new();
         let mut writer = |output: Output| -> Result<Writer, Failure> {
             let name = output.name();
@@ -75,7 +75,7 @@ impl Opened {
             accounts.push(writer.account());
             Ok(writer)
         };
-        let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+        let mut sinks = Sinks::new();
         if let Some(output) = self.pcapng {
             let _writer = writer(output)?;
         }

@@ -70,12 +70,14 @@ impl Stops {
     }
 
     /// SIGTERMs since the last call.
+    #[cfg(feature = "live")]
     #[must_use]
     pub(super) fn take_terms(&self) -> u32 {
         self.counts.terms.swap(0, Ordering::Relaxed)
     }
 
     /// SIGHUPs since the last call.
+    #[cfg(feature = "live")]
     #[must_use]
     pub(super) fn take_hangups(&self) -> u32 {
         self.counts.hangups.swap(0, Ordering::Relaxed)

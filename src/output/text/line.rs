@@ -20,10 +20,10 @@ use crate::output::escape;
 
 /// Columns of `HH:MM:SS.mmm`.
 const TIME: usize = 12;
-/// Columns of a size or a duration.
-const NUMBER: usize = 8;
-/// Status, size, duration and the spaces before them.
-const TAIL: usize = 2 + 3 + 2 + NUMBER + 2 + NUMBER;
+/// Columns of a status, a size (`1.23 KiB`) and a duration (`0.88 ms`).
+const STATUS: usize = 3;
+const SIZE: usize = 8;
+const DURATION: usize = 7;
 /// The narrowest URL worth showing.
 const URL_MIN: usize = 12;
 /// Where the URL's column stops growing.
@@ -48,6 +48,8 @@ pub(super) struct Layout {
     peer: usize,
     method: usize,
     url: usize,
+    /// Columns between columns.
+    gap: usize,
     /// Columns that are left on the line.
     left: usize,
     cell: String,
@@ -65,6 +67,7 @@ impl Layout {
             peer: 0,
             method: 4,
             url: if narrow { URL_MIN } else { 40 },
+            gap: if narrow { 1 } else { 2 },
             left: usize::MAX,
             cell: String::new(),
             text: String::new(),
@@ -128,9 +131,9 @@ impl Layout {
             None => self.endpoint(exchange.info.local.as_ref(), bound),
         }
         self.who = self.who.max(escape::width(&self.cell)).min(48);
-        self.space(out, 2);
+        self.space(out, self.gap);
         self.put(out, style::WHO, self.who, Align::Left);
-        self.space(out, 2);
+        self.space(out, self.gap);
         self.cell.clear();
         self.cell.push_str(arrow);
         self.put(out, style::FAINT, 1, Align::Left);
@@ -140,7 +143,7 @@ impl Layout {
             self.endpoint(exchange.info.peer.as_ref(), bound);
             self.peer = self.peer.max(escape::width(&self.cell));
             self.put(out, style::WHO, self.peer, Align::Left);
-            self.space(out, 2);
+            self.space(out, self.gap);
         }
     }
 
@@ -190,14 +193,15 @@ impl Layout {
         // A column for the widest URL so far; marks take from it on their
         // line alone.
         let marks = escape::width(&self.marks);
+        let whole = self.gap + STATUS + self.gap + SIZE + self.gap + DURATION;
         let tail = match (&exchange.response, duration(exchange)) {
-            (Some(_), Some(_)) => TAIL,
-            (Some(_), None) => TAIL - 2 - NUMBER,
-            (None, _) => 5,
+            (Some(_), Some(_)) => whole,
+            (Some(_), None) => whole - self.gap - DURATION,
+            (None, _) => self.gap + STATUS,
         };
         let (bound, room) = match self.width {
             Some(_) => (
-                self.left.saturating_sub(TAIL).clamp(URL_MIN, URL_BOUND),
+                self.left.saturating_sub(whole).clamp(URL_MIN, URL_BOUND),
                 self.left.saturating_sub(tail + marks).max(URL_MIN),
             ),
             None => (URL_BOUND, usize::MAX),
@@ -213,27 +217,27 @@ impl Layout {
     }
 
     fn tail(&mut self, out: &mut String, exchange: &Exchange, progress: Progress) {
-        self.space(out, 2);
+        self.space(out, self.gap);
         self.cell.clear();
         let Some(response) = &exchange.response else {
             let pending = progress == Progress::Pending;
             self.cell.push(if pending { '…' } else { '-' });
-            self.put(out, style::FAINT, 3, Align::Left);
+            self.put(out, style::FAINT, STATUS, Align::Left);
             return self.put_marks(out, exchange);
         };
         let mut digits = itoa::Buffer::new();
         self.cell.push_str(digits.format(response.status));
-        self.put(out, style::of_status(response.status), 3, Align::Left);
-        self.space(out, 2);
+        self.put(out, style::of_status(response.status), STATUS, Align::Left);
+        self.space(out, self.gap);
         self.cell.clear();
         let body = &response.body;
         push_size(&mut self.cell, body.size.unwrap_or(body.encoded_size));
-        self.put(out, style::PLAIN, NUMBER, Align::Right);
+        self.put(out, style::PLAIN, SIZE, Align::Right);
         if let Some(nanos) = duration(exchange) {
-            self.space(out, 2);
+            self.space(out, self.gap);
             self.cell.clear();
             push_duration(&mut self.cell, nanos);
-            self.put(out, style::FAINT, NUMBER, Align::Right);
+            self.put(out, style::FAINT, DURATION, Align::Right);
         }
         self.put_marks(out, exchange);
     }
@@ -248,7 +252,9 @@ impl Layout {
         }
         if exchange.response.is_none() {
             marks.push_str("  no response");
-            if let Some(interim) = exchange.interim.last() {
+            if let Some(interim) = exchange.interim.last()
+                && !narrow
+            {
                 let _ = write!(marks, " after {}", interim.status);
             }
         }

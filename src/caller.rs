@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn a_thread_with_the_callers_rights_leaves_the_others_alone() {
         if !geteuid().is_root() {
-            eprintln!("skipped: needs root");
+            eprintln!("SKIPPED caller: giving up root's rights needs root");
             return;
         }
         let nobody = Caller {

@@ -7,6 +7,7 @@ mod common;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -417,10 +418,38 @@ fn secrets_are_masked_in_every_output() {
     assert!(!has(b"s3cret"));
 }
 
+#[test]
+fn who_may_not_capture_is_told_what_to_do() {
+    // Root's build folder may be closed to others.
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("httpsniff");
+    fs::copy(env!("CARGO_BIN_EXE_httpsniff"), &program).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for arguments in [&[][..], &["-w", "out"], &["--", "true"]] {
+        let mut command = std::process::Command::new(&program);
+        command.args(arguments).current_dir(dir.path());
+        if is_root() {
+            command.uid(65534).gid(65534);
+        }
+        let output = command.output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert_eq!(text.lines().count(), 1, "{arguments:?}: {text}");
+        let part = if cfg!(feature = "live") {
+            "run it with sudo"
+        } else {
+            "built without live capturing"
+        };
+        assert!(text.contains(part), "{arguments:?}: {text}");
+    }
+}
+
 /// As under sudo, called by a user without any rights.
 fn as_nobody(dir: &Path, arguments: &[&str]) -> Option<Output> {
     if !is_root() {
-        eprintln!("skipped: needs root");
+        // Not eprintln!, which libtest would keep to itself.
+        let line = b"SKIPPED cli::under_sudo: giving up root's rights needs root\n";
+        std::io::stderr().write_all(line).unwrap();
         return None;
     }
     let output = httpsniff(arguments)

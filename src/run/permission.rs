@@ -8,32 +8,40 @@ use crate::options::Failure;
 /// Fails with the sentence that says what is missing and what to do.
 pub(super) fn check() -> Result<(), Failure> {
     // Where the kernel does not tell, its refusal will.
-    let Ok(sets) = capabilities(None) else {
-        return Ok(());
-    };
-    let has = |set| sets.effective.contains(set);
-    if has(CapabilitySet::SYS_ADMIN) {
+    match capabilities(None) {
+        Ok(sets) => judge(sets.effective, geteuid().is_root()),
+        Err(_) => Ok(()),
+    }
+}
+
+fn judge(effective: CapabilitySet, is_root: bool) -> Result<(), Failure> {
+    let needed = CapabilitySet::BPF | CapabilitySet::PERFMON;
+    if effective.contains(CapabilitySet::SYS_ADMIN) || effective.contains(needed) {
         return Ok(());
     }
-    let missing: Vec<&str> = [
-        (CapabilitySet::BPF, "CAP_BPF"),
-        (CapabilitySet::PERFMON, "CAP_PERFMON"),
-        (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
-    ]
-    .into_iter()
-    .filter(|(set, _)| !has(*set))
-    .map(|(_, name)| name)
-    .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let missing = missing.join(", ");
-    Err(Failure::failed(if geteuid().is_root() {
-        format!(
-            "this root may not capture, {missing} is missing: run it outside the container, \
-             or give the container these capabilities"
-        )
+    Err(Failure::failed(if is_root {
+        "capturing needs CAP_BPF and CAP_PERFMON, which this root lacks: \
+         run httpsniff outside the container, or give them to the container"
     } else {
-        format!("capturing needs root (or {missing}): run it with sudo")
+        "capturing needs root (or CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE): run it with sudo"
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bpf_and_perfmon_suffice_and_sys_admin_does() {
+        let both = CapabilitySet::BPF | CapabilitySet::PERFMON;
+        assert!(judge(both, false).is_ok());
+        assert!(judge(CapabilitySet::SYS_ADMIN, true).is_ok());
+        for is_root in [false, true] {
+            for set in [CapabilitySet::empty(), CapabilitySet::BPF] {
+                assert_eq!(judge(set, is_root).unwrap_err().status, 1);
+            }
+        }
+        let message = judge(CapabilitySet::empty(), false).unwrap_err().message;
+        assert!(message.contains("sudo"), "{message}");
+    }
 }

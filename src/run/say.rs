@@ -50,7 +50,7 @@ mod tests {
     fn a_name_cannot_forge_a_line_or_move_the_cursor() {
         assert_eq!(
             framed("a\nb\x1b[2Jc\u{202e}d\u{9b}é"),
-            "httpsniff: a\\nb\\u{1b}[2Jc\\u{202e}d\\u{9b}é\n"
+            "httpsniff: a\\x0ab\\x1b[2Jc\\u{202e}d\\u{9b}é\n"
         );
     }
 

@@ -4,7 +4,7 @@
 use std::process::{Command, Output, Stdio};
 
 /// The program, away from the surroundings of who runs the tests.
-pub fn httpsniff(arguments: &[&str]) -> Command {
+pub(crate) fn httpsniff(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_httpsniff"));
     command.args(arguments).stdin(Stdio::null());
     for name in ["SUDO_UID", "SUDO_GID", "SUDO_USER", "NO_COLOR"] {
@@ -14,28 +14,28 @@ pub fn httpsniff(arguments: &[&str]) -> Command {
 }
 
 /// Runs it to its end.
-pub fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     httpsniff(arguments).output().unwrap()
 }
 
 /// What it said on stderr.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 /// What it gave on stdout.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 /// Whether the tests run as root.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// A classic pcap (raw IP, little-endian, microseconds) with one connection
 /// of 127.0.0.1 from port 50000 to 80 for each request and response.
-pub fn pcap(exchanges: &[(&[u8], &[u8])]) -> Vec<u8> {
+pub(crate) fn pcap(exchanges: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65535, 101] {
         file.extend(word.to_le_bytes());
@@ -96,7 +96,7 @@ fn packet(
 }
 
 /// A capture of one GET answered by `hello`.
-pub fn hello() -> Vec<u8> {
+pub(crate) fn hello() -> Vec<u8> {
     pcap(&[(
         b"GET /hello?token=s3cret HTTP/1.1\r\nHost: example.com\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",

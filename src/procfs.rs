@@ -1,0 +1,1 @@
+//! Process facts read from `/proc` by hand (to be written).

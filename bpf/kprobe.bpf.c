@@ -148,7 +148,9 @@ int tcp_sendmsg_exit(struct pt_regs *ctx)
 	if (!call || call->direction != DIRECTION_SEND)
 		return 0;
 	if (ret > 0) {
-		seq = BPF_CORE_READ((struct tcp_sock *)call->sk, write_seq);
+		struct tcp_sock *tcp = (void *)call->sk;
+
+		seq = BPF_CORE_READ(tcp, write_seq);
 		call_report(ctx, call, ret, seq - (__u32)ret);
 	}
 	return 0;
@@ -214,7 +216,9 @@ int tcp_recvmsg_exit(struct pt_regs *ctx)
 	if (!call || call->direction != DIRECTION_RECEIVE)
 		return 0;
 	if (ret > 0) {
-		seq = BPF_CORE_READ((struct tcp_sock *)call->sk, copied_seq);
+		struct tcp_sock *tcp = (void *)call->sk;
+
+		seq = BPF_CORE_READ(tcp, copied_seq);
 		call_report(ctx, call, ret, seq - (__u32)ret);
 	} else if (ret == 0 && call->count) {
 		report_eof((struct sock *)call->sk);

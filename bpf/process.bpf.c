@@ -39,7 +39,7 @@ static __always_inline void emit_executable(struct task_struct *task, __u32 pid)
 	struct dentry *dentry;
 	struct vfsmount *vfsmount;
 	struct mount *mount;
-	__u32 used = 0;
+	__u64 used = 0;
 
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 	if (!r) {
@@ -69,13 +69,13 @@ static __always_inline void emit_executable(struct task_struct *task, __u32 pid)
 		const unsigned char *name = BPF_CORE_READ(dentry, d_name.name);
 		long n;
 
-		if (used >= PATH_MAX_BYTES)
-			break;
-		n = bpf_probe_read_kernel_str(r->text + (used & (PATH_MAX_BYTES - 1)),
-					      NAME_MAX_BYTES, name);
-		if (n <= 0)
+		n = bpf_probe_read_kernel_str(r->text + used, NAME_MAX_BYTES, name);
+		if (n <= 0 || used + n >= PATH_MAX_BYTES)
 			break;
 		used += n;
+		/* The same bounds in each round, or the verifier walks them all. */
+		asm volatile("" : "+r"(used));
+		used &= PATH_MAX_BYTES - 1;
 		dentry = parent;
 	}
 	bpf_ringbuf_submit(r, wakeup_flags());

@@ -122,6 +122,8 @@ static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
 {
 	__u64 top = thread->depth - 1;
 
+	/* The verifier must see the check on what is then the index. */
+	asm volatile("" : "+r"(top));
 	if (top >= TLS_DEPTH)
 		return NULL;
 	return &thread->calls[top];

@@ -8,7 +8,7 @@ use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
 use super::bpf::{HttpsniffSkel, types};
 use super::kernel::Kernel;
-use super::{Plaintext, Settings};
+use super::Plaintext;
 use crate::tls::{Placement, Probe, ProbeRole, Target};
 
 /// Attachments; dropping them detaches.

@@ -156,7 +156,7 @@ impl Capture {
     /// sentences for the user.
     pub fn start(settings: &Settings) -> Result<Self> {
         // libbpf's own messages are for developers: ours say what to do.
-        libbpf_rs::set_print(None);
+        libbpf_rs::set_print(std::env::var_os("HTTPSNIFF_LIBBPF").map(|_| (libbpf_rs::PrintLevel::Debug, (|_, text| eprint!("{text}")) as _)));
         let kernel = Kernel::probe()?;
         let mut notices = Vec::new();
         let plaintext = choose(settings, kernel, &mut notices)?;
@@ -231,7 +231,7 @@ impl Capture {
                 .links
                 .attach_tls(&self.skel, self.kernel, &target, number);
             match attached {
-                Ok(()) => {}
+                Ok(()) => self.shared.borrow_mut().decoder.add_library(target.library),
                 Err(error) if named => return Err(error),
                 Err(error) => self.notices.push(format!("{error:#}")),
             }
@@ -360,11 +360,7 @@ impl Capture {
             return Ok(());
         }
         let targets = self.libraries.look(&executed, &seen_tls);
-        self.attach(targets, false)?;
-        for pid in executed {
-            self.shared.borrow_mut().decoder.forget_library(pid);
-        }
-        Ok(())
+        self.attach(targets, false)
     }
 
     /// These connections' bytes need not be copied any more; they are still

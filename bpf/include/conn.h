@@ -232,7 +232,7 @@ static __always_inline void report_end(struct sock *sk, struct conn *conn, __u8 
 	emit_bare(&head);
 }
 
-/* A receive returned 0: the peer's FIN, if it was that. */
+/* A receive returned 0: the peer's FIN, if it was that; it counts as one byte. */
 static __always_inline void report_eof(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
@@ -241,7 +241,7 @@ static __always_inline void report_eof(struct sock *sk)
 	if (!conn || !(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN))
 		return;
 	report_end(sk, conn, RECORD_END, DIRECTION_RECEIVE,
-		   BPF_CORE_READ((struct tcp_sock *)sk, copied_seq), 0);
+		   BPF_CORE_READ((struct tcp_sock *)sk, copied_seq) - 1, 0);
 }
 
 #endif

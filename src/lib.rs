@@ -27,6 +27,7 @@ pub mod http;
 pub mod options;
 pub mod output;
 pub mod process;
+pub mod procfs;
 pub mod read;
 pub mod redact;
 pub mod run;

@@ -1,14 +1,44 @@
 //! Everything that touches the kernel: loading, attaching, the ring buffer,
 //! decoding records, process facts.
+//!
+//! It alone needs root, and it alone has `unsafe`. What leaves it is
+//! [`Item`]s: events for the engine.
 
-use std::time::Duration;
+// The one place for it; each use says why it is sound.
+#![allow(unsafe_code)]
 
-use anyhow::Result;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use crate::event::{ConnectionKey, Event, Timestamp};
+use anyhow::{Context as _, Result, bail};
+use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
+
+use crate::event::{ConnectionKey, Event, Source, Timestamp};
+use crate::procfs;
 use crate::redact::Redact;
 
-/// Where plaintext sockets are read.
+mod attach;
+mod bpf;
+mod check;
+mod clock;
+mod connections;
+mod decode;
+mod kernel;
+mod libraries;
+mod load;
+mod processes;
+mod record;
+
+pub use check::check;
+
+use attach::Links;
+use bpf::{HttpsniffSkel, types};
+use decode::Decoder;
+use kernel::Kernel;
+use libraries::Libraries;
+
+/// Where plaintext sockets are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Backend {
     /// The first that the kernel allows: kprobe, then socket.
@@ -18,6 +48,15 @@ pub enum Backend {
     Kprobe,
     /// Raw tracepoints on the socket layer (kernel 6.3 and later).
     Socket,
+}
+
+/// Where plaintext sockets are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plaintext {
+    Kprobe,
+    Socket,
+    /// The kernel has neither: TLS alone, its peers unknown.
+    None,
 }
 
 /// What to capture.
@@ -42,12 +81,15 @@ pub struct Settings {
     /// Size of the ring buffer in bytes (rounded up to a power of two).
     pub ring_bytes: u32,
     /// Executable whose TLS library is resolved and probed before the start
-    /// (that of COMMAND).
+    /// (that of COMMAND). Processes are then watched by [`Capture::watch`].
     pub prepare: Option<std::path::PathBuf>,
 }
 
-/// A loaded and attached set of programs. Dropping it detaches everything.
-pub struct Capture {}
+impl Settings {
+    const fn selects_pids(&self) -> bool {
+        !self.pids.is_empty() || self.prepare.is_some()
+    }
+}
 
 /// Something for the run loop.
 #[derive(Debug)]
@@ -76,75 +118,397 @@ pub struct Losses {
     pub calls: u64,
 }
 
+/// What takes the items of one [`Capture::poll`].
+type Handler = dyn FnMut(Item<'_>) -> bool;
+
+/// What the callback of the ring works on.
+struct Shared {
+    decoder: Decoder,
+    /// Set for the duration of a poll.
+    handler: Option<*mut Handler>,
+    /// The handler wants no more.
+    stopped: bool,
+}
+
+/// How long one wait of [`Capture::poll`] lasts at most: records come without
+/// a wake-up unless many wait.
+const WAIT: Duration = Duration::from_millis(10);
+/// How often the distance of the clocks is taken.
+const CLOCK_EVERY: Duration = Duration::from_secs(1);
+
+/// A loaded and attached set of programs. Dropping it detaches everything.
+pub struct Capture {
+    // In this order: detach, then unmap, then unload.
+    links: Links,
+    ring: RingBuffer<'static>,
+    shared: Rc<RefCell<Shared>>,
+    skel: HttpsniffSkel<'static>,
+    libraries: Libraries,
+    kernel: Kernel,
+    settings: Settings,
+    named: Vec<u32>,
+    notices: Vec<String>,
+    clock_taken: Instant,
+}
+
 impl Capture {
     /// Loads and attaches. When it returns, capturing has begun. Errors are
     /// sentences for the user.
-    pub fn start(_settings: &Settings) -> Result<Self> {
-        Ok(Self {})
+    pub fn start(settings: &Settings) -> Result<Self> {
+        // libbpf's own messages are for developers: ours say what to do.
+        libbpf_rs::set_print(std::env::var_os("HTTPSNIFF_LIBBPF").map(|_| (libbpf_rs::PrintLevel::Debug, (|_, text| eprint!("{text}")) as _)));
+        let kernel = Kernel::probe()?;
+        let mut notices = Vec::new();
+        let plaintext = choose(settings, kernel, &mut notices)?;
+        let skel = load::load(settings, kernel, plaintext)?;
+        let shared = Rc::new(RefCell::new(Shared {
+            decoder: Decoder::new(settings.redact.clone()),
+            handler: None,
+            stopped: false,
+        }));
+        let ring = build_ring(&skel, &shared)?;
+        let mut capture = Self {
+            links: Links::default(),
+            ring,
+            shared,
+            skel,
+            libraries: Libraries::default(),
+            kernel,
+            settings: settings.clone(),
+            named: Vec::new(),
+            notices,
+            clock_taken: Instant::now(),
+        };
+        capture.watch_users()?;
+        capture.links.attach_kernel(&capture.skel, plaintext)?;
+        for pid in settings.pids.clone() {
+            capture.watch(pid, settings.follow)?;
+        }
+        if !settings.no_tls {
+            capture.attach_libraries()?;
+        }
+        Ok(capture)
+    }
+
+    fn watch_users(&self) -> Result<()> {
+        for uid in &self.settings.uids {
+            self.skel
+                .maps
+                .watched_uids
+                .update(&uid.to_ne_bytes(), &[1], MapFlags::ANY)
+                .context("cannot set the users to watch")?;
+        }
+        Ok(())
+    }
+
+    /// Attaches to every TLS library that is there already.
+    fn attach_libraries(&mut self) -> Result<()> {
+        for path in self.settings.libraries.clone() {
+            let targets = self.libraries.finder.file(&path)?;
+            self.attach(targets, true)?;
+        }
+        let mut targets = self.libraries.finder.system();
+        if let Some(path) = &self.settings.prepare {
+            targets.extend(self.libraries.finder.executable(path));
+        }
+        let pids = if self.settings.selects_pids() {
+            self.watched()
+        } else {
+            procfs::pids()
+        };
+        for pid in pids {
+            targets.extend(self.libraries.finder.process(pid));
+        }
+        self.attach(targets, false)
+    }
+
+    /// Attaches to files; what cannot be attached to is an error for a file
+    /// that the user named, else a notice.
+    fn attach(&mut self, targets: Vec<crate::tls::Target>, named: bool) -> Result<()> {
+        for target in targets {
+            let number = self.libraries.add(&target);
+            let attached = self
+                .links
+                .attach_tls(&self.skel, self.kernel, &target, number);
+            match attached {
+                Ok(()) => self.shared.borrow_mut().decoder.add_library(target.library),
+                Err(error) if named => return Err(error),
+                Err(error) => self.notices.push(format!("{error:#}")),
+            }
+        }
+        Ok(())
     }
 
     /// Lines for the user since the last call (which backend and why, what
     /// could not be attached).
     pub fn take_notices(&mut self) -> Vec<String> {
-        Vec::new()
+        std::mem::take(&mut self.notices)
     }
 
     /// Watches one more process, and its descendants if `follow` (COMMAND:
     /// called while it waits before its exec).
-    pub fn watch(&mut self, _pid: u32, _follow: bool) -> Result<()> {
+    pub fn watch(&mut self, pid: u32, follow: bool) -> Result<()> {
+        let mode = if follow {
+            types::watch::WATCH_TREE
+        } else {
+            types::watch::WATCH_ONE
+        };
+        let add = |capture: &Self, pid: u32| {
+            capture
+                .skel
+                .maps
+                .watched
+                .update(&pid.to_ne_bytes(), &mode.0.to_ne_bytes(), MapFlags::ANY)
+                .with_context(|| format!("cannot watch process {pid}"))
+        };
+        add(self, pid)?;
+        if follow {
+            // New children are added in the kernel from now on.
+            for child in procfs::descendants(pid) {
+                add(self, child)?;
+            }
+        }
+        self.named.push(pid);
+        // What ended before it was watched has no exit record.
+        for pid in self.watched() {
+            if !procfs::exists(pid) {
+                let _ = self.skel.maps.watched.delete(&pid.to_ne_bytes());
+            }
+        }
         Ok(())
+    }
+
+    /// The processes that are watched at present.
+    fn watched(&self) -> Vec<u32> {
+        self.skel
+            .maps
+            .watched
+            .keys()
+            .filter_map(|key| Some(u32::from_ne_bytes(key.try_into().ok()?)))
+            .collect()
     }
 
     /// Waits up to `timeout` for records and hands each to `handle` in the
     /// order of the ring. Returns early when `handle` returns `false`.
     pub fn poll(
         &mut self,
-        _timeout: Duration,
-        _handle: &mut dyn FnMut(Item<'_>) -> bool,
+        timeout: Duration,
+        handle: &mut dyn FnMut(Item<'_>) -> bool,
     ) -> Result<()> {
-        Ok(())
+        let deadline = Instant::now() + timeout;
+        if self.clock_taken.elapsed() >= CLOCK_EVERY {
+            self.shared.borrow_mut().decoder.set_clock();
+            self.clock_taken = Instant::now();
+        }
+        loop {
+            let consumed = self.consume(handle)?;
+            self.follow_up()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if consumed > 0 || left.is_zero() || self.shared.borrow().stopped {
+                return Ok(());
+            }
+            // Ends at a wake-up, at a signal, or after the wait.
+            let before = Instant::now();
+            let _ = self.consume_with(handle, |ring| ring.poll_raw(left.min(WAIT)))?;
+            if before.elapsed() < left.min(WAIT) / 2 {
+                self.follow_up()?;
+                return Ok(());
+            }
+        }
+    }
+
+    fn consume(&self, handle: &mut dyn FnMut(Item<'_>) -> bool) -> Result<i32> {
+        self.consume_with(handle, RingBuffer::consume_raw)
+    }
+
+    fn consume_with(
+        &self,
+        handle: &mut dyn FnMut(Item<'_>) -> bool,
+        consume: impl FnOnce(&RingBuffer<'static>) -> i32,
+    ) -> Result<i32> {
+        let handler: *mut (dyn FnMut(Item<'_>) -> bool + '_) = handle;
+        // SAFETY: only the lifetime changes. The pointer is taken out again
+        // below before `handle`'s borrow ends, and nothing keeps a copy.
+        let handler = unsafe {
+            std::mem::transmute::<*mut (dyn FnMut(Item<'_>) -> bool + '_), *mut Handler>(handler)
+        };
+        {
+            let mut shared = self.shared.borrow_mut();
+            shared.handler = Some(handler);
+            shared.stopped = false;
+        }
+        let consumed = consume(&self.ring);
+        let stopped = {
+            let mut shared = self.shared.borrow_mut();
+            shared.handler = None;
+            shared.stopped
+        };
+        if consumed < 0 && !stopped && consumed != -libc::EINTR {
+            bail!(
+                "cannot read the ring buffer: {}",
+                std::io::Error::from_raw_os_error(-consumed)
+            );
+        }
+        Ok(consumed)
+    }
+
+    /// What records ask for besides events: new programs may hold new
+    /// libraries.
+    fn follow_up(&mut self) -> Result<()> {
+        let (executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
+        if self.settings.no_tls {
+            return Ok(());
+        }
+        let targets = self.libraries.look(&executed, &seen_tls);
+        self.attach(targets, false)
     }
 
     /// These connections' bytes need not be copied any more; they are still
     /// counted.
-    pub fn mute(&mut self, _keys: &[ConnectionKey]) {}
+    pub fn mute(&mut self, keys: &[ConnectionKey]) {
+        for key in keys.iter().filter(|key| key.source == Source::Tcp) {
+            let mut raw = [0; 16];
+            let (object, born) = raw.split_at_mut(8);
+            object.copy_from_slice(&key.object.to_ne_bytes());
+            born.copy_from_slice(&key.born.to_ne_bytes());
+            // Without it they are copied for nothing, no more.
+            let _ = self.skel.maps.muted.update(&raw, &[1], MapFlags::ANY);
+        }
+    }
 
     /// Whether processes were named (`Settings::pids`, [`Self::watch`]) and
     /// all of them and, when followed, their descendants have ended.
     #[must_use]
     pub fn targets_ended(&self) -> bool {
-        false
+        !self.named.is_empty() && self.skel.maps.watched.keys().next().is_none()
     }
 
     /// The wall-clock time in the clock of the events.
     #[must_use]
     pub fn now(&self) -> Timestamp {
-        Timestamp::default()
+        self.shared.borrow().decoder.now()
     }
 
     /// What the kernel side lost so far.
     #[must_use]
     pub fn losses(&self) -> Losses {
-        Losses::default()
+        let read = |counter: types::lost_counter| -> u64 {
+            self.skel
+                .maps
+                .lost
+                .lookup_percpu(&counter.0.to_ne_bytes(), MapFlags::ANY)
+                .ok()
+                .flatten()
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|value| Some(u64::from_ne_bytes(value.try_into().ok()?)))
+                .sum()
+        };
+        Losses {
+            records: read(types::lost_counter::LOST_RECORDS),
+            bytes: read(types::lost_counter::LOST_BYTES),
+            calls: read(types::lost_counter::LOST_CALLS),
+            malformed: self.shared.borrow().decoder.malformed(),
+        }
     }
 
     /// Watched processes that have children and no socket of their own and
     /// are not followed (for the hint “add --follow”): pid and name.
     #[must_use]
     pub fn childbearing_targets(&self) -> Vec<(u32, String)> {
-        Vec::new()
+        if self.settings.follow {
+            return Vec::new();
+        }
+        self.named
+            .iter()
+            .filter(|pid| !procfs::children(**pid).is_empty() && !procfs::has_sockets(**pid))
+            .filter_map(|pid| {
+                let process = procfs::process(*pid)?;
+                Some((*pid, String::from_utf8_lossy(&process.comm).into_owned()))
+            })
+            .collect()
     }
 
     /// Programs whose connections were seen to be TLS and of which no TLS
     /// record came: name and why.
     #[must_use]
     pub fn unhooked_tls(&self) -> Vec<(String, String)> {
-        Vec::new()
+        self.shared
+            .borrow()
+            .decoder
+            .unhooked()
+            .into_iter()
+            .map(|(pid, name)| {
+                let why = self.libraries.why_not(pid);
+                (name, why)
+            })
+            .collect()
     }
 }
 
-/// The text of `--check`: what this machine allows, and which TLS libraries
-/// would be attached.
-pub fn check(_settings: &Settings) -> Result<String> {
-    Ok(String::new())
+/// The first backend that the kernel has, and for the user which and why.
+fn choose(settings: &Settings, kernel: Kernel, notices: &mut Vec<String>) -> Result<Plaintext> {
+    let no_kprobes = "this kernel has no kprobes (CONFIG_KPROBES is off)";
+    let no_tracepoints = "this kernel has no tracepoint sock:sock_send_length (it came with 6.3)";
+    match settings.backend {
+        Backend::Kprobe if !kernel.kprobes => {
+            bail!("--backend kprobe: {no_kprobes}; try --backend socket")
+        }
+        Backend::Socket if !kernel.socket_tracepoints => {
+            bail!("--backend socket: {no_tracepoints}; try --backend kprobe")
+        }
+        Backend::Kprobe => Ok(Plaintext::Kprobe),
+        Backend::Socket => Ok(Plaintext::Socket),
+        Backend::Auto if kernel.kprobes => {
+            notices.push("backend kprobe".to_owned());
+            Ok(Plaintext::Kprobe)
+        }
+        Backend::Auto if kernel.socket_tracepoints => {
+            notices.push(format!("backend socket: {no_kprobes}"));
+            Ok(Plaintext::Socket)
+        }
+        Backend::Auto if settings.no_tls => {
+            bail!("nothing to capture with: {no_kprobes}, {no_tracepoints}, and TLS is off")
+        }
+        Backend::Auto => {
+            notices.push(format!(
+                "TLS only, without peers: {no_kprobes}, and {no_tracepoints}"
+            ));
+            Ok(Plaintext::None)
+        }
+    }
+}
+
+fn build_ring(
+    skel: &HttpsniffSkel<'static>,
+    shared: &Rc<RefCell<Shared>>,
+) -> Result<RingBuffer<'static>> {
+    let shared = Rc::clone(shared);
+    let mut builder = RingBufferBuilder::new();
+    builder
+        .add(&skel.maps.events, move |raw: &[u8]| {
+            let Ok(mut shared) = shared.try_borrow_mut() else {
+                return 0;
+            };
+            let Shared {
+                decoder,
+                handler,
+                stopped,
+            } = &mut *shared;
+            let Some(handler) = handler else {
+                return 0;
+            };
+            // SAFETY: `consume_with` set the pointer from a unique borrow that
+            // lasts until it takes it out again, and calls come only from
+            // within it, one at a time.
+            let handler = unsafe { &mut **handler };
+            if decoder.decode(raw, handler) {
+                0
+            } else {
+                *stopped = true;
+                -libc::EINTR
+            }
+        })
+        .context("cannot map the ring buffer")?;
+    builder.build().context("cannot map the ring buffer")
 }

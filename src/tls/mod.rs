@@ -5,6 +5,17 @@
 use std::fs::File;
 use std::sync::Arc;
 
+pub mod elf;
+pub mod find;
+pub mod guess;
+pub mod inspect;
+pub mod ldcache;
+pub mod library;
+pub mod loader;
+pub mod maps;
+pub mod plan;
+pub mod root;
+
 /// What a probe does. Each role is one BPF program, so that kernels without
 /// BPF cookies (before 5.15) can tell them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

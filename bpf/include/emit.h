@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Copies the bytes of a call into as many records as it takes.
+ *
+ * Most calls fit one or two records, which their hook writes itself. For
+ * longer ones the hook leaves a job and tail-calls an emitter, which calls
+ * itself again: 33 tail calls of 64 records of 32 KiB are more than
+ * `call_limit`. This needs neither bpf_loop (5.17) nor loops that a verifier
+ * of 5.10 would have to walk a thousand times in each program.
+ */
+#ifndef HTTPSNIFF_EMIT_H
+#define HTTPSNIFF_EMIT_H
+
+#include "cursor.h"
+#include "who.h"
+
+struct job {
+	/* What all its records have in common; `offset` moves on. */
+	struct record head;
+	struct cursor cursor;
+	/* Bytes to pass over first: reported already. */
+	__u64 skip;
+	/* Bytes to report. */
+	__u64 left;
+	/* Of them, bytes that may still be copied. */
+	__u64 quota;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct job);
+} jobs SEC(".maps");
+
+#define CHUNK_MAX 32768
+#define RECORDS_PER_EMITTER 64
+
+static __always_inline __u64 wakeup_flags(void)
+{
+	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
+		return BPF_RB_FORCE_WAKEUP;
+	return BPF_RB_NO_WAKEUP;
+}
+
+/* A record without payload. */
+static __always_inline void emit_bare(const struct record *head)
+{
+	struct record *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
+
+	if (!record) {
+		count_lost(LOST_RECORDS, 1);
+		count_lost(LOST_BYTES, head->missing);
+		return;
+	}
+	__builtin_memcpy(record, head, sizeof(*record));
+	bpf_ringbuf_submit(record, wakeup_flags());
+}
+
+/* Says that what is left of the job is not there. */
+static __always_inline void emit_missing(struct job *job, __u8 reason)
+{
+	job->head.len = 0;
+	job->head.missing = job->left;
+	job->head.reason = reason;
+	emit_bare(&job->head);
+	job->left = 0;
+}
+
+/*
+ * The length of a reservation must be a constant, so there is one for each
+ * power of two; less than half of one stays unused.
+ */
+#define EMIT_CLASS(size)                                                                    \
+	do {                                                                                \
+		struct {                                                                    \
+			struct record head;                                                 \
+			char payload[size];                                                 \
+		} *r = bpf_ringbuf_reserve(&events, sizeof(struct record) + (size), 0);     \
+		__u64 bound = n;                                                            \
+		long error;                                                                 \
+                                                                                            \
+		if (!r) {                                                                   \
+			count_lost(LOST_RECORDS, 1);                                        \
+			count_lost(LOST_BYTES, n);                                          \
+			break;                                                              \
+		}                                                                           \
+		__builtin_memcpy(&r->head, &job->head, sizeof(struct record));              \
+		/* Lest the compiler drop the check that the verifier needs. */             \
+		asm volatile("" : "+r"(bound));                                             \
+		if (bound > (size))                                                         \
+			bound = (size);                                                     \
+		if (kernel)                                                                 \
+			error = bpf_probe_read_kernel(r->payload, bound, (void *)address);  \
+		else                                                                        \
+			error = bpf_probe_read_user(r->payload, bound, (void *)address);    \
+		if (error) {                                                                \
+			r->head.missing = n;                                                \
+			r->head.reason = REASON_UNREADABLE;                                 \
+		} else {                                                                    \
+			r->head.len = n;                                                    \
+		}                                                                           \
+		bpf_ringbuf_submit(r, wakeup_flags());                                      \
+	} while (0)
+
+/* Emits the next record of the job; false when there is nothing more to do. */
+static __always_inline bool emit_one(struct job *job)
+{
+	struct cursor *cursor = &job->cursor;
+	bool kernel = cursor_in_kernel(cursor);
+	__u64 available, address, n;
+
+	if (cursor->memory == MEMORY_NONE) {
+		emit_missing(job, REASON_NO_BUFFER);
+		return false;
+	}
+	if (cursor->memory >= MEMORY_IOVEC) {
+		struct iovec segment = {};
+
+		if (!cursor_segment(cursor, &segment)) {
+			emit_missing(job, REASON_UNREADABLE);
+			return false;
+		}
+		if ((__u64)segment.iov_len <= cursor->offset) {
+			cursor->base += sizeof(segment);
+			cursor->offset = 0;
+			cursor->segments--;
+			return true;
+		}
+		available = (__u64)segment.iov_len - cursor->offset;
+		address = (__u64)segment.iov_base + cursor->offset;
+	} else {
+		available = job->skip + job->left;
+		address = cursor->base + cursor->offset;
+	}
+	if (job->skip) {
+		n = available < job->skip ? available : job->skip;
+		cursor->offset += n;
+		job->skip -= n;
+		return true;
+	}
+	if (!job->quota) {
+		emit_missing(job, REASON_CALL_LIMIT);
+		return false;
+	}
+	n = available < job->left ? available : job->left;
+	if (n > job->quota)
+		n = job->quota;
+	if (n > CHUNK_MAX)
+		n = CHUNK_MAX;
+	job->head.len = 0;
+	job->head.missing = 0;
+	job->head.reason = REASON_NONE;
+	if (n <= 256)
+		EMIT_CLASS(256);
+	else if (n <= 1024)
+		EMIT_CLASS(1024);
+	else if (n <= 2048)
+		EMIT_CLASS(2048);
+	else if (n <= 4096)
+		EMIT_CLASS(4096);
+	else if (n <= 8192)
+		EMIT_CLASS(8192);
+	else if (n <= 16384)
+		EMIT_CLASS(16384);
+	else
+		EMIT_CLASS(CHUNK_MAX);
+	job->head.offset += n;
+	cursor->offset += n;
+	job->quota -= n;
+	job->left -= n;
+	return job->left != 0;
+}
+
+/*
+ * Emits a job from a hook. `emitters` is the array with the emitter of the
+ * hook's program type: programs can tail-call their own type only.
+ */
+static __always_inline void emit(void *ctx, __u64 id, struct job *job, void *emitters)
+{
+	job->quota = call_limit;
+	if (!emit_one(job))
+		return;
+	if (bpf_map_update_elem(&jobs, &id, job, BPF_ANY)) {
+		emit_missing(job, REASON_CALL_LIMIT);
+		return;
+	}
+	bpf_tail_call(ctx, emitters, 0);
+	count_lost(LOST_CALLS, 1);
+}
+
+static __always_inline int run_emitter(void *ctx, void *emitters)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct job *job = bpf_map_lookup_elem(&jobs, &id);
+
+	if (!job)
+		return 0;
+	for (int i = 0; i < RECORDS_PER_EMITTER; i++) {
+		if (!emit_one(job)) {
+			bpf_map_delete_elem(&jobs, &id);
+			return 0;
+		}
+	}
+	bpf_tail_call(ctx, emitters, 0);
+	/* Only here when 33 calls were not enough. */
+	emit_missing(job, REASON_CALL_LIMIT);
+	bpf_map_delete_elem(&jobs, &id);
+	return 0;
+}
+
+#define EMITTER(name, section)                                                              \
+	struct {                                                                            \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                      \
+		__uint(max_entries, 1);                                                     \
+		__type(key, __u32);                                                         \
+		__type(value, __u32);                                                       \
+	} name##_emitters SEC(".maps");                                                     \
+                                                                                            \
+	SEC(section)                                                                        \
+	int name##_emitter(void *ctx)                                                       \
+	{                                                                                   \
+		return run_emitter(ctx, &name##_emitters);                                  \
+	}
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What the programs share: settings, the ring buffer, and what is remembered
+ * between two hooks.
+ */
+#ifndef HTTPSNIFF_MAPS_H
+#define HTTPSNIFF_MAPS_H
+
+#include "record.h"
+
+/* Set before loading. */
+const volatile __u32 own_pid = 0;
+const volatile bool filter_pids = false;
+const volatile bool filter_uids = false;
+/* Emit what plaintext sockets carry; without, they only name TLS's peers. */
+const volatile bool want_tcp = true;
+const volatile bool want_tls = true;
+/* Bytes copied of one call; the rest is a record without data. */
+const volatile __u64 call_limit = 64 << 20;
+/* The user's pid namespace; 0: the initial one. */
+const volatile __u64 pidns_dev = 0;
+const volatile __u64 pidns_ino = 0;
+/* Index of tcp_recvmsg's flags argument: 4 before 5.19, then 3. */
+const volatile __u32 recvmsg_flags_arg = 3;
+/* Wake the reader when so many bytes wait; below it looks every few ms. */
+const volatile __u64 wakeup_bytes = 1 << 20;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 64 << 20);
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, LOST_COUNTERS);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+enum watch {
+	WATCH_ONE = 1,
+	WATCH_TREE = 2,
+};
+
+/* Processes to watch: pid in the user's namespace to enum watch. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, __u32);
+} watched SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, __u8);
+} watched_uids SEC(".maps");
+
+enum conn_flag {
+	/* Seen from the first byte. */
+	CONN_FROM_START = 1,
+	/* A record of it has been emitted: its end is of interest. */
+	CONN_SEEN = 2,
+	/* It carries TLS from its first byte. */
+	CONN_TLS = 4,
+	/* Its first byte has been looked at. */
+	CONN_CLASSIFIED = 8,
+	/* A hooked TLS object reads and writes it. */
+	CONN_BOUND = 16,
+};
+
+/* A TCP connection, by address of its struct sock. */
+struct conn {
+	__u64 born;
+	__u32 netns;
+	__u32 flags;
+	__u16 family;
+	__u16 local_port;
+	__u16 peer_port;
+	__u16 pad;
+	__u8 local[16];
+	__u8 peer[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+struct socket_key {
+	__u64 object;
+	__u64 born;
+};
+
+/* Connections that user space has found to be of no interest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct socket_key);
+	__type(value, __u8);
+} muted SEC(".maps");
+
+struct tls_key {
+	__u64 object;
+	__u64 tgid;
+};
+
+/* A TLS object of a process. */
+struct tls_conn {
+	__u64 born;
+	/* Bytes written and read so far. */
+	__u64 bytes[2];
+	/* The socket below it, 0 when unknown, and its facts. */
+	__u64 socket;
+	struct conn conn;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct tls_key);
+	__type(value, struct tls_conn);
+} tls_conns SEC(".maps");
+
+#define TLS_DEPTH 4
+
+/* One call into a TLS library that has not returned. */
+struct tls_call {
+	__u64 sp;
+	__u64 object;
+	__u64 buffer;
+	/* Where the _ex functions put the number of bytes. */
+	__u64 count_at;
+	__u64 entry_ns;
+	__u32 direction;
+	/* The same object's outer call reports the bytes. */
+	__u32 inner;
+};
+
+/* Calls nest: TLS in TLS, or one function of the library in another. */
+struct tls_thread {
+	__u64 depth;
+	struct tls_call calls[TLS_DEPTH];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct tls_thread);
+} tls_threads SEC(".maps");
+
+#endif

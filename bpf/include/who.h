@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Who runs, and whether the user wants to see it. */
+#ifndef HTTPSNIFF_WHO_H
+#define HTTPSNIFF_WHO_H
+
+#include "maps.h"
+
+struct who {
+	/* As the kernel numbers it: process id above, thread id below. */
+	__u64 id;
+	/* In the user's pid namespace; 0: not in it. */
+	__u32 pid;
+	__u32 tid;
+};
+
+static __always_inline void count_lost(__u32 counter, __u64 n)
+{
+	__u64 *value = bpf_map_lookup_elem(&lost, &counter);
+
+	if (value)
+		__sync_fetch_and_add(value, n);
+}
+
+static __always_inline bool is_watched(__u32 pid)
+{
+	if (pid == 0 || pid == own_pid)
+		return false;
+	if (filter_pids && !bpf_map_lookup_elem(&watched, &pid))
+		return false;
+	if (filter_uids) {
+		__u32 uid = bpf_get_current_uid_gid();
+
+		if (!bpf_map_lookup_elem(&watched_uids, &uid))
+			return false;
+	}
+	return true;
+}
+
+/* Fills in the current thread; false if it is not to be watched. */
+static __always_inline bool watch_current(struct who *who)
+{
+	who->id = bpf_get_current_pid_tgid();
+	who->pid = who->id >> 32;
+	who->tid = who->id;
+	if (pidns_ino) {
+		struct bpf_pidns_info ns = {};
+
+		if (bpf_get_ns_current_pid_tgid(pidns_dev, pidns_ino, &ns, sizeof(ns)))
+			return false;
+		who->pid = ns.tgid;
+		who->tid = ns.pid;
+	}
+	return is_watched(who->pid);
+}
+
+/* A process's id in the user's pid namespace, 0 if it has none there. */
+static __always_inline __u32 pid_of(struct task_struct *task)
+{
+	struct task_struct *leader;
+	struct pid *pid;
+	int level;
+
+	if (!pidns_ino)
+		return BPF_CORE_READ(task, tgid);
+	leader = BPF_CORE_READ(task, group_leader);
+	pid = BPF_CORE_READ(leader, thread_pid);
+	level = BPF_CORE_READ(pid, level);
+	/* MAX_PID_NS_LEVEL is 32; deeper than 8 is not seen in practice. */
+	for (int i = 0; i < 8; i++) {
+		struct upid *upid;
+
+		if (i > level)
+			break;
+		upid = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+		       i * bpf_core_type_size(struct upid);
+		if (BPF_CORE_READ(upid, ns, ns.inum) == pidns_ino)
+			return BPF_CORE_READ(upid, nr);
+	}
+	return 0;
+}
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * OpenSSL's interface: what is written before it is encrypted, what is read
+ * after it is decrypted. One program for each role, because kernels before
+ * 5.15 have no cookies to tell attachments apart.
+ */
+
+EMITTER(tls, "uprobe")
+EMITTER(tls_multi, "uprobe.multi")
+
+/* Drops calls whose return was never seen: the stack has been unwound. */
+static __always_inline void tls_unwind(struct tls_thread *thread, __u64 sp)
+{
+	for (int i = 0; i < TLS_DEPTH; i++) {
+		struct tls_call *call = tls_call_of(thread);
+
+		if (!call || call->sp > sp)
+			break;
+		thread->depth--;
+	}
+}
+
+static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, bool ex)
+{
+	struct tls_thread *thread;
+	struct tls_call *call, *outer;
+	__u64 sp = PT_REGS_SP(ctx), object = PT_REGS_PARM1(ctx), depth;
+	struct who who;
+	__u64 id;
+
+	if (!watch_current(&who))
+		return 0;
+	id = who.id;
+	thread = bpf_map_lookup_elem(&tls_threads, &id);
+	if (!thread) {
+		struct tls_thread fresh = {};
+
+		bpf_map_update_elem(&tls_threads, &id, &fresh, BPF_NOEXIST);
+		thread = bpf_map_lookup_elem(&tls_threads, &id);
+		if (!thread) {
+			count_lost(LOST_CALLS, 1);
+			return 0;
+		}
+	}
+	tls_unwind(thread, sp);
+	depth = thread->depth;
+	if (depth >= TLS_DEPTH) {
+		count_lost(LOST_CALLS, 1);
+		return 0;
+	}
+	outer = tls_call_of(thread);
+	call = &thread->calls[depth];
+	call->sp = sp;
+	call->object = object;
+	call->buffer = PT_REGS_PARM2(ctx);
+	call->count_at = ex ? PT_REGS_PARM4(ctx) : 0;
+	call->entry_ns = bpf_ktime_get_ns();
+	call->direction = direction;
+	call->inner = outer && outer->object == object && outer->direction == direction;
+	thread->depth = depth + 1;
+	return 0;
+}
+
+static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, void *emitters)
+{
+	__u64 id = bpf_get_current_pid_tgid(), sp = PT_REGS_SP(ctx), count = 0;
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &id);
+	int ret = (int)PT_REGS_RC(ctx);
+	struct tls_call *call, done;
+	struct tls_conn *tls;
+	struct who who;
+	struct job job;
+
+	if (!thread || !thread->depth)
+		return 0;
+	/* After `ret` the stack pointer is 8 above that of the entry. */
+	tls_unwind(thread, sp - 9);
+	call = tls_call_of(thread);
+	if (!call || call->sp + 8 != sp)
+		return 0;
+	done = *call;
+	thread->depth--;
+	if (done.inner || !watch_current(&who))
+		return 0;
+	if (ex) {
+		if (ret != 1 ||
+		    bpf_probe_read_user(&count, sizeof(count), (void *)done.count_at))
+			return 0;
+	} else if (ret > 0) {
+		count = ret;
+	}
+	if (!count && (ex || ret != 0 || done.direction != DIRECTION_RECEIVE))
+		return 0;
+	tls = tls_conn_of(done.object, id >> 32);
+	if (!tls)
+		return 0;
+
+	__builtin_memset(&job, 0, sizeof(job));
+	job.head.direction = done.direction;
+	job.head.entry_ns = done.entry_ns;
+	job.head.return_ns = bpf_ktime_get_ns();
+	job.head.offset = tls->bytes[done.direction & 1];
+	record_tls(&job.head, tls, done.object);
+	record_who(&job.head, &who);
+	job.head.library = library;
+	if (!count) {
+		/* SSL_read returned 0: close_notify. */
+		if (tls->bytes[1]) {
+			job.head.kind = RECORD_END;
+			emit_bare(&job.head);
+		}
+		return 0;
+	}
+	tls->bytes[done.direction & 1] += count;
+	job.head.kind = RECORD_DATA;
+	job.cursor.memory = MEMORY_USER;
+	job.cursor.base = done.buffer;
+	job.left = count;
+	emit(ctx, id, &job, emitters);
+	return 0;
+}
+
+SEC("uprobe")
+int tls_read_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, DIRECTION_RECEIVE, false);
+}
+
+SEC("uprobe")
+int tls_read_ex_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, DIRECTION_RECEIVE, true);
+}
+
+SEC("uprobe")
+int tls_write_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, DIRECTION_SEND, false);
+}
+
+SEC("uprobe")
+int tls_write_ex_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, DIRECTION_SEND, true);
+}
+
+SEC("uprobe")
+int tls_exit_plain(struct pt_regs *ctx)
+{
+	return tls_exit(ctx, false, 0, &tls_emitters);
+}
+
+SEC("uprobe")
+int tls_exit_ex(struct pt_regs *ctx)
+{
+	return tls_exit(ctx, true, 0, &tls_emitters);
+}
+
+static __always_inline int tls_forget(struct pt_regs *ctx)
+{
+	struct record head = {};
+	struct tls_conn *tls;
+	struct tls_key key;
+	struct who who;
+
+	if (!watch_current(&who))
+		return 0;
+	key.object = PT_REGS_PARM1(ctx);
+	key.tgid = who.id >> 32;
+	tls = bpf_map_lookup_elem(&tls_conns, &key);
+	if (!tls)
+		return 0;
+	if (tls->bytes[0] || tls->bytes[1]) {
+		head.kind = RECORD_CLOSE;
+		head.entry_ns = head.return_ns = bpf_ktime_get_ns();
+		record_tls(&head, tls, key.object);
+		record_who(&head, &who);
+		emit_bare(&head);
+	}
+	bpf_map_delete_elem(&tls_conns, &key);
+	return 0;
+}
+
+SEC("uprobe")
+int tls_free(struct pt_regs *ctx)
+{
+	return tls_forget(ctx);
+}
+
+/*
+ * With uprobe.multi (6.6) all entries of a file are one attachment and all
+ * returns another, told apart by cookies: detaching one takes 20 ms.
+ */
+enum tls_cookie {
+	COOKIE_WRITE = 1,
+	COOKIE_EX = 2,
+	COOKIE_FREE = 4,
+	/* Above: the number of the file, for the record. */
+	COOKIE_LIBRARY_SHIFT = 8,
+};
+
+SEC("uprobe.multi")
+int tls_multi_enter(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	if (cookie & COOKIE_FREE)
+		return tls_forget(ctx);
+	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE,
+			 cookie & COOKIE_EX);
+}
+
+SEC("uprobe.multi")
+int tls_multi_exit(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+
+	return tls_exit(ctx, cookie & COOKIE_EX, cookie >> COOKIE_LIBRARY_SHIFT,
+			&tls_multi_emitters);
+}

@@ -1,0 +1,217 @@
+//! Records to events: connections by key, sequence numbers to offsets, and
+//! which TLS object stands on which socket.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::bpf::types;
+use super::record::{Kind, Record};
+use crate::event::{Action, ConnectionInfo, ConnectionKey, Data, Direction, Source};
+
+/// Where the 32-bit sequence numbers of a connection begin in 64 bits: bytes
+/// before the first that was seen still have a place.
+const BASE: u64 = 1 << 32;
+
+/// A connection as user space knows it.
+pub(super) struct Connection {
+    pub(super) info: ConnectionInfo,
+    /// For TLS objects, which end with their process.
+    pid: u32,
+    /// The last offset seen in each direction, to unwrap the next.
+    last: [Option<u64>; 2],
+    /// For TLS objects: the socket below, as in the table of sockets.
+    socket: Option<(u64, u64)>,
+}
+
+impl Connection {
+    /// The 64-bit offset next to the last one whose low half is `seq`.
+    fn unwrap(&mut self, direction: Direction, seq: u64) -> u64 {
+        if self.info.key.source != Source::Tcp {
+            return seq;
+        }
+        let Some(slot) = self.last.get_mut(direction.index()) else {
+            return seq;
+        };
+        let last = slot.unwrap_or(BASE | (seq & 0xffff_ffff));
+        // The signed distance of the low halves, at most 2 GiB either way.
+        let low = |n: u64| u32::try_from(n & 0xffff_ffff).unwrap_or(0);
+        let distance = low(seq).wrapping_sub(low(last)).cast_signed();
+        let offset = last.wrapping_add_signed(i64::from(distance));
+        *slot = Some(offset);
+        offset
+    }
+}
+
+/// All connections of which a record has come and no end.
+#[derive(Default)]
+pub(super) struct Connections {
+    by_key: FxHashMap<ConnectionKey, Connection>,
+    /// Which TLS object uses a socket.
+    tls_of: FxHashMap<(u64, u64), ConnectionKey>,
+}
+
+/// More than these at once are not kept; the engine has its own bound.
+const MAX: usize = 1 << 17;
+
+/// The key, direction and library of a record's connection.
+pub(super) fn key_of(record: &Record<'_>) -> ConnectionKey {
+    let source = if u32::from(record.head.source) == types::record_source::SOURCE_OPENSSL.0 {
+        Source::OpenSsl
+    } else {
+        Source::Tcp
+    };
+    ConnectionKey {
+        source,
+        object: record.head.object,
+        born: record.head.born,
+    }
+}
+
+fn direction_of(record: &Record<'_>) -> Direction {
+    if u32::from(record.head.direction) == types::record_direction::DIRECTION_RECEIVE.0 {
+        Direction::Receive
+    } else {
+        Direction::Send
+    }
+}
+
+impl Connections {
+    /// The connection of a data record, made or brought up to date, and its
+    /// action. `library` is asked once for each TLS object.
+    pub(super) fn data<'a>(
+        &mut self,
+        record: &Record<'a>,
+        library: impl FnOnce() -> Option<Arc<str>>,
+    ) -> (&ConnectionInfo, Action<'a>) {
+        let key = key_of(record);
+        if self.by_key.len() >= MAX && !self.by_key.contains_key(&key) {
+            // Ends were missed: begin anew rather than grow.
+            self.by_key.clear();
+            self.tls_of.clear();
+        }
+        let connection = self.by_key.entry(key).or_insert_with(|| Connection {
+            info: ConnectionInfo {
+                key,
+                local: None,
+                peer: None,
+                namespace: u64::from(record.head.netns),
+                from_start: record.has(types::record_flag::FLAG_FROM_START),
+                tls_library: if key.source.is_tls() { library() } else { None },
+                perspective_unknown: false,
+                number: None,
+            },
+            pid: record.head.pid,
+            last: [None; 2],
+            socket: None,
+        });
+        if connection.info.local.is_none()
+            && let Some((local, peer)) = record.addresses()
+        {
+            connection.info.local = Some(local);
+            connection.info.peer = Some(peer);
+            connection.info.namespace = u64::from(record.head.netns);
+            connection.info.from_start |= record.has(types::record_flag::FLAG_FROM_START);
+        }
+        if record.head.socket != 0 && connection.socket.is_none() {
+            let socket = (record.head.socket, record.head.socket_born);
+            connection.socket = Some(socket);
+            self.tls_of.insert(socket, key);
+        }
+        let direction = direction_of(record);
+        let offset = connection.unwrap(direction, record.head.offset);
+        let action = Action::Data(Data {
+            direction,
+            offset,
+            bytes: record.payload,
+            missing: u64::from(record.head.missing),
+            reason: record.reason(),
+        });
+        (&connection.info, action)
+    }
+
+    /// What the end of a direction or of a connection means: for the
+    /// connection itself, or for the TLS object that stands on the socket.
+    /// `None` when nothing of it was ever reported.
+    pub(super) fn end(&mut self, record: &Record<'_>) -> Option<(ConnectionInfo, Action<'static>)> {
+        let mut key = key_of(record);
+        let mut of_socket = false;
+        if key.source == Source::Tcp
+            && let Some(tls) = self.tls_of.get(&(key.object, key.born))
+        {
+            key = *tls;
+            of_socket = true;
+        }
+        let direction = direction_of(record);
+        if record.kind == Kind::End {
+            let connection = self.by_key.get_mut(&key)?;
+            // The socket counts ciphertext.
+            let offset = (!of_socket).then(|| connection.unwrap(direction, record.head.offset));
+            return Some((connection.info.clone(), Action::End { direction, offset }));
+        }
+        let connection = self.remove(&key)?;
+        let reset = record.has(types::record_flag::FLAG_RESET);
+        Some((connection.info, Action::Close { reset }))
+    }
+
+    fn remove(&mut self, key: &ConnectionKey) -> Option<Connection> {
+        let connection = self.by_key.remove(key)?;
+        if let Some(socket) = connection.socket {
+            self.tls_of.remove(&socket);
+        }
+        Some(connection)
+    }
+
+    /// Takes out the TLS objects of a process that has ended.
+    pub(super) fn process_ended(&mut self, pid: u32) -> Vec<ConnectionInfo> {
+        let keys: Vec<_> = self
+            .by_key
+            .iter()
+            .filter(|(key, c)| key.source.is_tls() && c.pid == pid)
+            .map(|(key, _)| *key)
+            .collect();
+        keys.iter()
+            .filter_map(|key| self.remove(key))
+            .map(|c| c.info)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection {
+            info: ConnectionInfo {
+                key: ConnectionKey {
+                    source: Source::Tcp,
+                    object: 1,
+                    born: 1,
+                },
+                local: None,
+                peer: None,
+                namespace: 0,
+                from_start: true,
+                tls_library: None,
+                perspective_unknown: false,
+                number: None,
+            },
+            pid: 1,
+            last: [None; 2],
+            socket: None,
+        }
+    }
+
+    #[test]
+    fn sequence_numbers_unwrap_over_their_end() {
+        let mut c = connection();
+        let a = c.unwrap(Direction::Send, 0xffff_fff0);
+        let b = c.unwrap(Direction::Send, 0x10);
+        assert_eq!(b - a, 0x20);
+        // A late one goes back.
+        assert_eq!(c.unwrap(Direction::Send, 0xffff_fff8), a + 8);
+        // The other direction has its own.
+        assert_eq!(c.unwrap(Direction::Receive, 7), BASE + 7);
+    }
+}

@@ -1,0 +1,189 @@
+//! One raw record to what the run loop is given.
+
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::Item;
+use super::clock::Clock;
+use super::connections::{Connections, key_of};
+use super::processes::Processes;
+use super::record::{Kind, Record};
+use crate::event::{Action, Direction, Event, Source, Timestamp};
+use crate::redact::Redact;
+
+/// The state that records are understood with.
+pub(super) struct Decoder {
+    clock: Clock,
+    connections: Connections,
+    processes: Processes,
+    /// Names of the attached files by number.
+    libraries: Vec<Arc<str>>,
+    malformed: u64,
+    executed: Vec<u32>,
+    seen_tls: Vec<u32>,
+    /// Processes on whose sockets TLS was seen, and that no record came from
+    /// a TLS library of theirs: pid to name.
+    unhooked: FxHashMap<u32, String>,
+    hooked: FxHashSet<u32>,
+}
+
+impl Decoder {
+    pub(super) fn new(redact: Option<Redact>) -> Self {
+        Self {
+            clock: Clock::new(),
+            connections: Connections::default(),
+            processes: Processes::new(redact),
+            libraries: Vec::new(),
+            malformed: 0,
+            executed: Vec::new(),
+            seen_tls: Vec::new(),
+            unhooked: FxHashMap::default(),
+            hooked: FxHashSet::default(),
+        }
+    }
+
+    pub(super) fn set_clock(&mut self) {
+        self.clock = Clock::new();
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(super) const fn malformed(&self) -> u64 {
+        self.malformed
+    }
+
+    /// A file was attached to; its records have its number, from 1.
+    pub(super) fn add_library(&mut self, name: Arc<str>) {
+        self.libraries.push(name);
+    }
+
+    /// Since the last call: processes with a new program, and processes that
+    /// were seen to speak TLS.
+    pub(super) fn take_requests(&mut self) -> (Vec<u32>, Vec<u32>) {
+        (
+            std::mem::take(&mut self.executed),
+            std::mem::take(&mut self.seen_tls),
+        )
+    }
+
+    /// Processes that speak TLS which no attached library does: pid, name.
+    pub(super) fn unhooked(&self) -> Vec<(u32, String)> {
+        self.unhooked
+            .iter()
+            .map(|(pid, name)| (*pid, name.clone()))
+            .collect()
+    }
+
+    /// Hands what the record means to `handle`; what `handle` says is
+    /// returned: whether to go on.
+    pub(super) fn decode(
+        &mut self,
+        raw: &[u8],
+        handle: &mut dyn FnMut(Item<'_>) -> bool,
+    ) -> bool {
+        let Some(record) = Record::parse(raw) else {
+            self.malformed += 1;
+            return true;
+        };
+        match record.kind {
+            Kind::Data => self.data(&record, handle),
+            Kind::End | Kind::Close => self.end(&record, handle),
+            Kind::Exe => {
+                self.processes.executable(&record);
+                true
+            }
+            Kind::Exec => {
+                self.processes.exec(&record);
+                self.hooked.remove(&record.head.pid);
+                self.unhooked.remove(&record.head.pid);
+                self.executed.push(record.head.pid);
+                true
+            }
+            Kind::Fork => {
+                self.processes.fork(&record);
+                true
+            }
+            Kind::Exit => self.exit(&record, handle),
+        }
+    }
+
+    fn data(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        let process = self.processes.of(record);
+        let libraries = &self.libraries;
+        let (info, action) = self.connections.data(record, || {
+            let index = usize::from(record.head.library).checked_sub(1)?;
+            libraries.get(index).cloned()
+        });
+        if info.key.source.is_tls() {
+            if self.hooked.insert(record.head.pid) {
+                self.unhooked.remove(&record.head.pid);
+            }
+        } else if let [0x14..=0x17, 3, 0..=4, ..] = record.payload
+            && !self.hooked.contains(&record.head.pid)
+            && let Some(process) = process
+            && !self.unhooked.contains_key(&record.head.pid)
+        {
+            let name = String::from_utf8_lossy(&process.comm).into_owned();
+            self.unhooked.insert(record.head.pid, name);
+            self.seen_tls.push(record.head.pid);
+        }
+        let Action::Data(data) = action else {
+            return true;
+        };
+        // A send is put where its call began: nobody can have answered before.
+        let time = match data.direction {
+            Direction::Send => record.head.entry_ns,
+            Direction::Receive => record.head.return_ns,
+        };
+        let (name, length) = record.thread();
+        handle(Item::Event(Event {
+            time: self.clock.wall(time),
+            process,
+            tid: record.head.tid,
+            thread: name.get(..length).unwrap_or_default(),
+            connection: info,
+            action,
+        }))
+    }
+
+    fn end(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        let Some((info, action)) = self.connections.end(record) else {
+            return true;
+        };
+        // A socket's end runs in whatever context the packet came in.
+        let process = match key_of(record).source {
+            Source::Tcp => None,
+            Source::OpenSsl => self.processes.of(record),
+        };
+        handle(Item::Event(Event {
+            time: self.clock.wall(record.head.return_ns),
+            process,
+            tid: if process.is_some() { record.head.tid } else { 0 },
+            thread: b"",
+            connection: &info,
+            action,
+        }))
+    }
+
+    fn exit(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        let pid = record.head.pid;
+        let time = self.clock.wall(record.head.return_ns);
+        let mut go_on = true;
+        for info in self.connections.process_ended(pid) {
+            go_on &= handle(Item::Event(Event {
+                time,
+                process: None,
+                tid: 0,
+                thread: b"",
+                connection: &info,
+                action: Action::Close { reset: false },
+            }));
+        }
+        self.hooked.remove(&pid);
+        self.processes.exit(pid);
+        go_on & handle(Item::ProcessEnded { pid, time })
+    }
+}

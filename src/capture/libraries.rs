@@ -1,0 +1,42 @@
+//! The TLS libraries that are attached to, and when to look for more.
+
+use crate::tls::Target;
+use crate::tls::find::Finder;
+
+/// What was found, and what was attached to.
+#[derive(Debug, Default)]
+pub(super) struct Libraries {
+    pub(super) finder: Finder,
+    attached: usize,
+}
+
+impl Libraries {
+    /// Numbers a file that is being attached to, from 1. 255 is all that a
+    /// record can tell apart; later ones are 0, not known.
+    pub(super) fn add(&mut self, _target: &Target) -> u8 {
+        self.attached += 1;
+        u8::try_from(self.attached).unwrap_or(0)
+    }
+
+    /// Looks for libraries in processes that have a new program, and in those
+    /// that were seen to speak TLS (a library loaded later, by dlopen).
+    pub(super) fn look(&mut self, executed: &[u32], seen_tls: &[u32]) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for pid in executed {
+            targets.extend(self.finder.executed(*pid));
+        }
+        for pid in seen_tls {
+            targets.extend(self.finder.process(*pid));
+        }
+        targets
+    }
+
+    /// Why nothing is read of this process's TLS.
+    pub(super) fn why_not(&self, pid: u32) -> String {
+        if self.finder.used_by(pid).is_empty() {
+            "it uses a TLS library that httpsniff does not know".to_owned()
+        } else {
+            "its connections are older than this run, or it has another TLS library too".to_owned()
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Opens, sets up and loads the BPF object.
+
+use std::mem::MaybeUninit;
+use std::os::unix::fs::MetadataExt as _;
+
+use anyhow::{Context as _, Result};
+use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
+use libbpf_rs::{MapCore as _, MapFlags};
+
+use super::bpf::{HttpsniffSkel, HttpsniffSkelBuilder, OpenHttpsniffSkel};
+use super::kernel::Kernel;
+use super::{Plaintext, Settings};
+
+/// The smallest ring that makes sense: a few of the largest records.
+const RING_MIN: u32 = 1 << 20;
+/// The initial pid namespace has a fixed inode (include/linux/proc_ns.h).
+const INIT_PID_NS: u64 = 0xEFFF_FFFC;
+
+/// Loads the programs that `plaintext` and the settings ask for.
+pub(super) fn load(
+    settings: &Settings,
+    kernel: Kernel,
+    plaintext: Plaintext,
+) -> Result<HttpsniffSkel<'static>> {
+    // One object per run, which the skeleton borrows for as long as it lives.
+    let storage = Box::leak(Box::new(MaybeUninit::uninit()));
+    let mut open = HttpsniffSkelBuilder::default()
+        .open(storage)
+        .context("cannot open the BPF object")?;
+    set_up(&mut open, settings, kernel)?;
+    choose(&mut open, settings, kernel, plaintext);
+    let skel = open
+        .load()
+        .context("the kernel refused the BPF programs (see `httpsniff --check`)")?;
+    wire_emitters(&skel)?;
+    Ok(skel)
+}
+
+fn set_up(open: &mut OpenHttpsniffSkel<'_>, settings: &Settings, kernel: Kernel) -> Result<()> {
+    let ring = settings.ring_bytes.max(RING_MIN).next_power_of_two();
+    open.maps
+        .events
+        .set_max_entries(ring)
+        .context("cannot set the size of the ring buffer")?;
+    let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
+        return Ok(());
+    };
+    rodata.own_pid = std::process::id();
+    rodata.filter_pids = settings.selects_pids();
+    rodata.filter_uids = !settings.uids.is_empty();
+    rodata.want_tcp = !settings.no_tcp;
+    rodata.want_tls = !settings.no_tls;
+    rodata.recvmsg_flags_arg = kernel.recvmsg_flags_arg;
+    rodata.wakeup_bytes = u64::from(ring / 8).min(1 << 20);
+    let namespace =
+        std::fs::metadata("/proc/self/ns/pid").context("cannot look at /proc/self/ns/pid")?;
+    if namespace.ino() != INIT_PID_NS {
+        rodata.pidns_dev = namespace.dev();
+        rodata.pidns_ino = namespace.ino();
+    }
+    Ok(())
+}
+
+/// Programs that are not used are not loaded: an old kernel may not know
+/// what they call.
+fn choose(
+    open: &mut OpenHttpsniffSkel<'_>,
+    settings: &Settings,
+    kernel: Kernel,
+    plaintext: Plaintext,
+) {
+    let socket = plaintext == Plaintext::Socket;
+    let kprobe = plaintext == Plaintext::Kprobe;
+    let single = !settings.no_tls && !kernel.uprobe_multi;
+    let multi = !settings.no_tls && kernel.uprobe_multi;
+    let progs = &mut open.progs;
+    for (program, wanted) in [
+        (&mut progs.socket_emitter, socket),
+        (&mut progs.sock_send, socket),
+        (&mut progs.sock_recv, socket),
+        (&mut progs.kprobe_emitter, kprobe),
+        (&mut progs.tcp_sendmsg_enter, kprobe),
+        (&mut progs.tcp_sendpage_enter, kprobe),
+        (&mut progs.tcp_sendmsg_locked_enter, kprobe),
+        (&mut progs.tcp_push_enter, kprobe),
+        (&mut progs.tcp_sendmsg_exit, kprobe),
+        (&mut progs.tcp_recvmsg_enter, kprobe),
+        (&mut progs.tcp_cleanup_rbuf_enter, kprobe),
+        (&mut progs.tcp_recvmsg_exit, kprobe),
+        (&mut progs.tcp_splice_read_enter, kprobe),
+        (&mut progs.tls_emitter, single),
+        (&mut progs.tls_read_enter, single),
+        (&mut progs.tls_read_ex_enter, single),
+        (&mut progs.tls_write_enter, single),
+        (&mut progs.tls_write_ex_enter, single),
+        (&mut progs.tls_exit_plain, single),
+        (&mut progs.tls_exit_ex, single),
+        (&mut progs.tls_free, single),
+        (&mut progs.tls_multi_emitter, multi),
+        (&mut progs.tls_multi_enter, multi),
+        (&mut progs.tls_multi_exit, multi),
+    ] {
+        program.set_autoload(wanted);
+    }
+}
+
+/// Puts each emitter into the array through which its hooks reach it.
+fn wire_emitters(skel: &HttpsniffSkel<'_>) -> Result<()> {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+    let maps = &skel.maps;
+    let progs = &skel.progs;
+    for (map, program) in [
+        (&maps.socket_emitters, &progs.socket_emitter),
+        (&maps.kprobe_emitters, &progs.kprobe_emitter),
+        (&maps.tls_emitters, &progs.tls_emitter),
+        (&maps.tls_multi_emitters, &progs.tls_multi_emitter),
+    ] {
+        if !program.autoload() {
+            continue;
+        }
+        let fd = program.as_fd().as_raw_fd();
+        map.update(&0u32.to_ne_bytes(), &fd.to_ne_bytes(), MapFlags::ANY)
+            .context("cannot link the BPF programs")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,472 @@
+//! Finds the files to attach to: in running processes, in the system's
+//! libraries before anybody uses them, in programs named by the user.
+//!
+//! Each file is opened and inspected once. What a process has mapped is told
+//! by device and inode from its maps, without opening anything, so that
+//! looking at a process whose libraries are known costs little more than
+//! reading its maps.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::elf::ElfError;
+use super::inspect::{Inspection, inspect};
+use super::library::is_candidate;
+use super::loader::System;
+use super::maps::{self, Mapping};
+use super::root::{FileKey, Root, open_link};
+use super::{FileIdentity, Target};
+
+/// How many files are remembered. A machine executes from some thousands.
+const MAX_KNOWN: usize = 64 << 10;
+/// How many skipped files are remembered for the report.
+const MAX_SKIPPED: usize = 256;
+
+/// Why a file that the user named cannot be attached to.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// It cannot be opened.
+    #[error("cannot open {path}: {source}")]
+    Open {
+        /// As the user named it.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be read as a program or library of this machine.
+    #[error("cannot attach to {path}: {source}")]
+    Elf {
+        /// As the user named it.
+        path: String,
+        /// Why.
+        source: ElfError,
+    },
+    /// It holds no TLS library that is known.
+    #[error(
+        "{path} has no symbols of a TLS library that httpsniff knows (SSL_read and SSL_write); \
+         a library that is linked in without symbols cannot be attached to"
+    )]
+    NoLibrary {
+        /// As the user named it.
+        path: String,
+    },
+}
+
+/// A file that was found, for the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Name and version: `OpenSSL 3.0.22`.
+    pub library: Arc<str>,
+    /// Path in the namespace of the process it was found by.
+    pub path: String,
+    /// Which file it is.
+    pub identity: FileIdentity,
+}
+
+/// A file that looked like a TLS library and is not attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Path in the namespace of the process it was found by.
+    pub path: String,
+    /// Why, as the end of a sentence.
+    pub reason: String,
+}
+
+/// Finds files and remembers them. Every file is given out as a [`Target`]
+/// once.
+///
+/// A file is told by its inode, which stays taken while a probe is attached:
+/// keep the probes of a target as long as the finder that gave it.
+#[derive(Debug, Default)]
+pub struct Finder {
+    /// Mount namespace and root directory whose system libraries were looked
+    /// at.
+    roots: FxHashSet<(u64, u64, u64)>,
+    /// Index in `found`, by device and inode as maps show them.
+    mapped: FxHashMap<(u64, u64), usize>,
+    /// Index in `found` of every file that was inspected; `None` for those
+    /// without a library.
+    files: FxHashMap<FileKey, Option<usize>>,
+    /// Programs whose closure was looked at.
+    closures: FxHashSet<FileKey>,
+    found: Vec<Found>,
+    skipped: Vec<Skipped>,
+}
+
+impl Finder {
+    /// The TLS libraries of the system, so that a process that starts later
+    /// is covered from its first call.
+    pub fn system(&mut self) -> Vec<Target> {
+        match Root::own() {
+            Ok(root) => {
+                self.roots.extend(root_key("self", &root));
+                self.system_below(root)
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// What is new in a process: libraries it has mapped, its program, and
+    /// the system libraries of its container if that was not seen before.
+    /// Nothing when the process is gone or may not be looked at.
+    pub fn process(&mut self, pid: u32) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let Ok(text) = maps::read(pid) else {
+            return targets;
+        };
+        let mut root = None;
+        for mapping in maps::parse(&text) {
+            if !is_candidate(mapping.file_name())
+                || self.mapped.contains_key(&(mapping.device, mapping.inode))
+            {
+                continue;
+            }
+            let root = root.get_or_insert_with(|| Root::of(pid).ok());
+            targets.extend(self.mapping(pid, &mapping, root.as_ref()));
+        }
+        targets.extend(self.program(pid));
+        targets.extend(self.container(pid));
+        targets
+    }
+
+    /// As [`process`](Self::process), for a program that has just been
+    /// executed and has not loaded its libraries yet: they are found as the
+    /// loader will find them.
+    pub fn executed(&mut self, pid: u32) -> Vec<Target> {
+        let mut targets = self.process(pid);
+        let link = format!("/proc/{pid}/exe");
+        let Ok(metadata) = std::fs::metadata(&link) else {
+            return targets;
+        };
+        bound(&mut self.closures);
+        if !self.closures.insert(FileKey::of(&metadata)) {
+            return targets;
+        }
+        if let (Ok(root), Ok(path)) = (Root::of(pid), std::fs::read_link(&link)) {
+            let library_path = library_path(pid).unwrap_or_default();
+            let system = System::new(root);
+            targets.extend(self.closure(&system, path.as_os_str().as_bytes(), &library_path));
+        }
+        targets
+    }
+
+    /// The program at `path`, which is about to be executed, and its
+    /// libraries. A name without `/` is looked up in PATH, a script stands
+    /// for its interpreter.
+    pub fn executable(&mut self, path: &Path) -> Vec<Target> {
+        let Ok(root) = Root::own() else {
+            return Vec::new();
+        };
+        let system = System::new(root);
+        let name = path.as_os_str().as_bytes();
+        let path = if name.contains(&b'/') {
+            std::path::absolute(path)
+                .ok()
+                .map(|path| path.into_os_string().into_encoded_bytes())
+        } else {
+            system.in_path(name)
+        };
+        let library_path = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        path.map(|path| self.closure(&system, &path, library_path.as_bytes()))
+            .unwrap_or_default()
+    }
+
+    /// A library or program that the user named. Nothing when it was given
+    /// out before.
+    ///
+    /// # Errors
+    /// When it cannot be opened, or no probe can be placed in it.
+    pub fn file(&mut self, path: &Path) -> Result<Vec<Target>, TlsError> {
+        let shown = path.display().to_string();
+        let open = || -> io::Result<(Root, Vec<u8>, File)> {
+            let path = std::path::absolute(path)?;
+            let path = path.into_os_string().into_encoded_bytes();
+            let root = Root::own()?;
+            let file = root.open(&path)?;
+            Ok((root, path, file))
+        };
+        let (root, full, file) = open().map_err(|source| TlsError::Open {
+            path: shown.clone(),
+            source,
+        })?;
+        match inspect(&file, &full, Some(&root)) {
+            Err(source) => Err(TlsError::Elf {
+                path: shown,
+                source,
+            }),
+            Ok(None) => Err(TlsError::NoLibrary { path: shown }),
+            Ok(Some(_)) => Ok(self
+                .look(file, &full, Some(&root))
+                .target
+                .into_iter()
+                .collect()),
+        }
+    }
+
+    /// What is new in any of these processes, and in the system.
+    pub fn scan(&mut self, pids: impl IntoIterator<Item = u32>) -> Vec<Target> {
+        let mut targets = self.system();
+        for pid in pids {
+            targets.extend(self.process(pid));
+        }
+        targets
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn found(&self) -> &[Found] {
+        &self.found
+    }
+
+    /// What looked like a TLS library and is not attached to, and why.
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+
+    /// The found files that a process executes from, each once. Only what was
+    /// looked at before counts: see [`process`](Self::process).
+    #[must_use]
+    pub fn used_by(&self, pid: u32) -> Vec<&Found> {
+        let mut indexes: Vec<usize> = Vec::new();
+        if let Ok(text) = maps::read(pid) {
+            let mapped = maps::parse(&text)
+                .filter_map(|mapping| self.mapped.get(&(mapping.device, mapping.inode)));
+            indexes.extend(mapped);
+        }
+        if let Ok(metadata) = std::fs::metadata(format!("/proc/{pid}/exe")) {
+            indexes.extend(self.files.get(&FileKey::of(&metadata)).copied().flatten());
+        }
+        indexes.sort_unstable();
+        indexes.dedup();
+        indexes
+            .into_iter()
+            .filter_map(|index| self.found.get(index))
+            .collect()
+    }
+
+    /// The libraries of a root's loader cache.
+    fn system_below(&mut self, root: Root) -> Vec<Target> {
+        let system = System::new(root);
+        let mut targets = Vec::new();
+        for path in system.libraries(is_candidate) {
+            if let Ok(file) = system.root.open(&path) {
+                targets.extend(self.look(file, &path, Some(&system.root)).target);
+            }
+        }
+        targets
+    }
+
+    /// The system libraries of a process's container, the first time.
+    fn container(&mut self, pid: u32) -> Vec<Target> {
+        let Ok(root) = Root::of(pid) else {
+            return Vec::new();
+        };
+        let Some(key) = root_key(&pid.to_string(), &root) else {
+            return Vec::new();
+        };
+        bound(&mut self.roots);
+        if self.roots.insert(key) {
+            return self.system_below(root);
+        }
+        Vec::new()
+    }
+
+    fn closure(&mut self, system: &System, path: &[u8], library_path: &[u8]) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let objects = system.closure(path, library_path);
+        for (index, object) in objects.into_iter().enumerate() {
+            let name = object.path.rsplit(|c| *c == b'/').next();
+            if index == 0 || name.is_some_and(is_candidate) {
+                let look = self.look(object.file, &object.path, Some(&system.root));
+                targets.extend(look.target);
+            }
+        }
+        targets
+    }
+
+    /// One mapped library.
+    fn mapping(&mut self, pid: u32, mapping: &Mapping<'_>, root: Option<&Root>) -> Option<Target> {
+        let same = |file: File| -> Option<File> {
+            // The device is no help: overlayfs and btrfs show another one.
+            let inode = file.metadata().ok()?.ino();
+            (inode == mapping.inode).then_some(file)
+        };
+        let by_path = || same(root?.open(&mapping.path).ok()?);
+        let by_link = || {
+            let (start, end) = mapping.range;
+            same(open_link(&format!("/proc/{pid}/map_files/{start:x}-{end:x}")).ok()?)
+        };
+        let file = if mapping.deleted {
+            by_link()
+        } else {
+            by_path().or_else(by_link)
+        };
+        let Some(file) = file else {
+            // A process that has ended is no news.
+            if Path::new(&format!("/proc/{pid}/maps")).exists() {
+                let why = if mapping.deleted {
+                    "it was deleted and cannot be reached any more"
+                } else {
+                    "it cannot be opened, or is another file by now"
+                };
+                self.skip(&mapping.path, why.to_owned());
+            }
+            return None;
+        };
+        let look = self.look(file, &mapping.path, root);
+        if let Some(index) = look.index {
+            self.mapped.insert((mapping.device, mapping.inode), index);
+        }
+        look.target
+    }
+
+    /// The program of a process.
+    fn program(&mut self, pid: u32) -> Option<Target> {
+        let link = format!("/proc/{pid}/exe");
+        let metadata = std::fs::metadata(&link).ok()?;
+        if self.files.contains_key(&FileKey::of(&metadata)) {
+            return None;
+        }
+        let path = std::fs::read_link(&link).ok()?;
+        let path = path.as_os_str().as_bytes();
+        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        let root = Root::of(pid).ok();
+        self.look(open_link(&link).ok()?, path, root.as_ref())
+            .target
+    }
+
+    /// Inspects a file unless that was done before.
+    fn look(&mut self, file: File, path: &[u8], root: Option<&Root>) -> Look {
+        let Ok(metadata) = file.metadata() else {
+            return Look::default();
+        };
+        let key = FileKey::of(&metadata);
+        if let Some(index) = self.files.get(&key) {
+            return Look {
+                index: *index,
+                target: None,
+            };
+        }
+        let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_candidate);
+        let inspection = match inspect(&file, path, root) {
+            Ok(Some(inspection)) => inspection,
+            nothing => {
+                let reason = match nothing {
+                    // It may be readable next time.
+                    Err(ElfError::Io(error)) => {
+                        self.skip(path, format!("cannot read it: {error}"));
+                        return Look::default();
+                    }
+                    Err(error) => error.to_string(),
+                    _ => "it has no SSL_read and SSL_write".to_owned(),
+                };
+                if named {
+                    self.skip(path, reason);
+                }
+                self.remember(key, None);
+                return Look::default();
+            }
+        };
+        self.add(file, path, key, inspection)
+    }
+
+    fn add(&mut self, file: File, path: &[u8], key: FileKey, inspection: Inspection) -> Look {
+        let identity = identity(&key, inspection.build_id);
+        if let Some(index) = self.found.iter().position(|f| f.identity == identity) {
+            self.remember(key, Some(index));
+            return Look {
+                index: Some(index),
+                target: None,
+            };
+        }
+        let index = self.found.len();
+        let path = OsStr::from_bytes(path).display().to_string();
+        let library: Arc<str> = inspection.library.into();
+        self.found.push(Found {
+            library: Arc::clone(&library),
+            path: path.clone(),
+            identity: identity.clone(),
+        });
+        self.remember(key, Some(index));
+        Look {
+            index: Some(index),
+            target: Some(Target {
+                file,
+                path,
+                identity,
+                library,
+                probes: inspection.probes,
+            }),
+        }
+    }
+
+    fn remember(&mut self, key: FileKey, index: Option<usize>) {
+        if self.files.len() >= MAX_KNOWN {
+            self.files.retain(|_, index| index.is_some());
+        }
+        self.files.insert(key, index);
+    }
+
+    fn skip(&mut self, path: &[u8], reason: String) {
+        let path = OsStr::from_bytes(path).display().to_string();
+        let skipped = Skipped { path, reason };
+        if self.skipped.len() < MAX_SKIPPED && !self.skipped.contains(&skipped) {
+            self.skipped.push(skipped);
+        }
+    }
+}
+
+/// What a look at a file gave.
+#[derive(Debug, Default)]
+struct Look {
+    /// Its place in [`Finder::found`], if it holds a library.
+    index: Option<usize>,
+    /// It, the first time.
+    target: Option<Target>,
+}
+
+/// The build id, or device and size where there is none.
+fn identity(key: &FileKey, build_id: Option<Vec<u8>>) -> FileIdentity {
+    let build =
+        build_id.unwrap_or_else(|| [key.device.to_ne_bytes(), key.size.to_ne_bytes()].concat());
+    FileIdentity {
+        inode: key.inode,
+        build,
+    }
+}
+
+/// Mount namespace and root directory of a process: two containers may have
+/// the same device and inode for their roots.
+fn root_key(pid: &str, root: &Root) -> Option<(u64, u64, u64)> {
+    let namespace = std::fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
+    let (device, inode) = root.identity().ok()?;
+    Some((namespace.ino(), device, inode))
+}
+
+/// LD_LIBRARY_PATH of a process.
+fn library_path(pid: u32) -> Option<Vec<u8>> {
+    use std::io::Read;
+    const MAX_ENVIRONMENT: u64 = 256 << 10;
+    let mut bytes = Vec::new();
+    let file = File::open(format!("/proc/{pid}/environ")).ok()?;
+    file.take(MAX_ENVIRONMENT).read_to_end(&mut bytes).ok()?;
+    bytes
+        .split(|c| *c == 0)
+        .find_map(|entry| entry.strip_prefix(b"LD_LIBRARY_PATH="))
+        .map(<[u8]>::to_vec)
+}
+
+/// Forgets all when there is too much: looking again is only slower.
+fn bound<T>(set: &mut FxHashSet<T>) {
+    if set.len() >= MAX_KNOWN {
+        set.clear();
+    }
+}

@@ -1,0 +1,98 @@
+//! Looks into one file: which TLS library is in it, which version, and where
+//! its probes go.
+
+use std::fs::File;
+
+use super::Probe;
+use super::elf::{Dynamic, Elf, ElfError};
+use super::library::{LIBRARIES, Library};
+use super::loader::join;
+use super::plan;
+use super::root::Root;
+
+/// What is in a file.
+#[derive(Debug)]
+pub struct Inspection {
+    /// Name and version for users.
+    pub library: String,
+    /// GNU build id.
+    pub build_id: Option<Vec<u8>>,
+    /// Where to attach.
+    pub probes: Vec<Probe>,
+}
+
+/// Looks for the functions of all libraries at once; `None` when it has none
+/// of them. `path` and `root` say where the file is, to find the library
+/// beside it that knows the version.
+///
+/// # Errors
+/// When it is no program or library of this machine, or damaged.
+pub fn inspect(
+    file: &File,
+    path: &[u8],
+    root: Option<&Root>,
+) -> Result<Option<Inspection>, ElfError> {
+    let elf = Elf::open(file)?;
+    elf.native()?;
+    let names: Vec<&str> = LIBRARIES
+        .iter()
+        .flat_map(|library| library.calls.iter().map(|call| call.symbol))
+        .collect();
+    let mut functions = elf.functions(&names)?;
+    for library in LIBRARIES {
+        let rest = functions.split_off(library.calls.len().min(functions.len()));
+        let own = std::mem::replace(&mut functions, rest);
+        let complete = library
+            .calls
+            .iter()
+            .zip(&own)
+            .all(|(call, function)| function.is_some() || !call.required);
+        if !complete {
+            continue;
+        }
+        let version = version(&elf, library, path, root);
+        return Ok(Some(Inspection {
+            build_id: elf.build_id(),
+            probes: plan::probes(&elf, library, &own, &version),
+            library: version,
+        }));
+    }
+    Ok(None)
+}
+
+/// Name and version: from a text in the file, from one in the library beside
+/// it, from its name as a library, or the name alone.
+fn version(elf: &Elf<'_, File>, library: &Library, path: &[u8], root: Option<&Root>) -> String {
+    if let Some(version) = elf.find_constant(library.version_mark, library.version) {
+        return version;
+    }
+    let dynamic = elf.dynamic().unwrap_or_default();
+    beside(&dynamic, library, path, root)
+        .or_else(|| by_name(&dynamic, library))
+        .unwrap_or_else(|| library.name.to_owned())
+}
+
+/// libssl has no version text since 1.1.0, the libcrypto that it needs has.
+/// It is in the same directory wherever the two are installed together.
+fn beside(
+    dynamic: &Dynamic,
+    library: &Library,
+    path: &[u8],
+    root: Option<&Root>,
+) -> Option<String> {
+    let name = dynamic.needs(library.version_in)?;
+    let slash = memchr::memrchr(b'/', path)?;
+    let file = root?.open(&join(path.get(..slash)?, name)).ok()?;
+    let elf = Elf::open(&file).ok()?;
+    elf.find_constant(library.version_mark, library.version)
+}
+
+/// `libssl.so.1.1` is at least “OpenSSL 1.1”.
+fn by_name(dynamic: &Dynamic, library: &Library) -> Option<String> {
+    let name = std::str::from_utf8(dynamic.soname.as_deref()?).ok()?;
+    let (_, number) = name.split_once(".so.")?;
+    let plain = !number.is_empty()
+        && number.len() <= 12
+        && number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    plain.then(|| format!("{} {number}", library.name))
+}

@@ -1,0 +1,223 @@
+//! The table of TLS libraries. Adding a library is adding an entry.
+
+use super::ProbeRole;
+
+/// What is known of one TLS library.
+#[derive(Debug)]
+pub struct Library {
+    /// Its name for users.
+    pub name: &'static str,
+    /// How the names of its files begin. What follows may not be a letter:
+    /// `libssl.so.3`, `libssl-81ffa89e.so.1.1`, `libssl3.so`, but not
+    /// `libsslutils.so`. The name makes a file a candidate, its symbols
+    /// decide (NSS has a `libssl3.so` too, without `SSL_read`).
+    pub files: &'static [&'static str],
+    /// Programs that define these functions themselves are served too.
+    pub in_programs: bool,
+    /// The functions to probe.
+    pub calls: &'static [Call],
+    /// The library that holds the version text when the file itself has
+    /// none, as the beginning of its name.
+    pub version_in: &'static str,
+    /// What stands in the version text; see [`version`](Self::version).
+    pub version_mark: &'static [u8],
+    /// Finds name and version around the mark: the bytes before it, and those
+    /// from it on.
+    pub version: fn(before: &[u8], after: &[u8]) -> Option<String>,
+    /// Names (as `version` gives them) of kin whose `_ex` functions are thin
+    /// wrappers: see [`Call::inner`].
+    pub wrapping_kin: &'static [&'static str],
+}
+
+/// One function of a library.
+#[derive(Debug)]
+pub struct Call {
+    /// The symbol.
+    pub symbol: &'static str,
+    /// What its entry means.
+    pub enter: ProbeRole,
+    /// What its return means; `None` where only the entry matters.
+    pub exit: Option<ProbeRole>,
+    /// A file without it is not this library.
+    pub required: bool,
+    /// The function that this one calls with the same arguments in some
+    /// implementations. Where it does, only the inner one is probed, or every
+    /// byte would be seen twice.
+    pub inner: Option<&'static str>,
+}
+
+/// All libraries, in the order in which they are tried.
+pub const LIBRARIES: &[Library] = &[OPENSSL];
+
+/// OpenSSL 1.0.2 to 4.0 and libraries with its interface, and programs that
+/// hold one of them and keep its symbols (node).
+///
+/// OpenSSL's own `SSL_read` and `SSL_read_ex` both call a static function, so
+/// both are probed. LibreSSL's and AWS-LC's `SSL_read_ex` call `SSL_read`,
+/// and so for writing. From OpenSSL 3.5 on `SSL_write_ex` jumps to
+/// `SSL_write_ex2`, which has one argument more and no caller of note but
+/// that one: it is left out, or what Python writes would be seen twice.
+const OPENSSL: Library = Library {
+    name: "OpenSSL",
+    files: &["libssl", "libnode", "libboringssl"],
+    in_programs: true,
+    calls: &[
+        Call {
+            symbol: "SSL_read",
+            enter: ProbeRole::ReadEnter,
+            exit: Some(ProbeRole::ReadExit),
+            required: true,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_write",
+            enter: ProbeRole::WriteEnter,
+            exit: Some(ProbeRole::WriteExit),
+            required: true,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_read_ex",
+            enter: ProbeRole::ReadExEnter,
+            exit: Some(ProbeRole::ReadExExit),
+            required: false,
+            inner: Some("SSL_read"),
+        },
+        Call {
+            symbol: "SSL_write_ex",
+            enter: ProbeRole::WriteExEnter,
+            exit: Some(ProbeRole::WriteExExit),
+            required: false,
+            inner: Some("SSL_write"),
+        },
+        Call {
+            symbol: "SSL_free",
+            enter: ProbeRole::Free,
+            exit: None,
+            required: false,
+            inner: None,
+        },
+    ],
+    version_in: "libcrypto",
+    version_mark: b"SSL ",
+    version: openssl_version,
+    wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
+};
+
+impl Library {
+    /// Whether a file of this name may be this library.
+    #[must_use]
+    pub fn has_file_name(&self, name: &[u8]) -> bool {
+        self.files.iter().any(|prefix| {
+            name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| {
+                rest.first().is_some_and(|c| !c.is_ascii_alphabetic())
+                    && memchr::memmem::find(rest, b".so").is_some()
+            })
+        })
+    }
+
+    /// Whether `version` names kin whose `_ex` functions are wrappers.
+    #[must_use]
+    pub fn wraps(&self, version: &str) -> bool {
+        self.wrapping_kin
+            .iter()
+            .any(|name| version.starts_with(name))
+    }
+}
+
+/// Whether a file of this name may hold a TLS library of the table.
+#[must_use]
+pub fn is_candidate(name: &[u8]) -> bool {
+    LIBRARIES.iter().any(|library| library.has_file_name(name))
+}
+
+/// Reads `OpenSSL 3.0.19 27 Jan 2026`, `OpenSSL 1.0.2k-fips  26 Jan 2017`,
+/// `LibreSSL 3.8.2`, `OpenSSL 1.1.1 (compatible; AWS-LC 1.29.0)` and
+/// `OpenSSL 1.1.1 (compatible; BoringSSL)`.
+fn openssl_version(before: &[u8], after: &[u8]) -> Option<String> {
+    let rest = after.strip_prefix(b"SSL ")?;
+    let end = rest
+        .iter()
+        .position(|c| !c.is_ascii_graphic() && *c != b' ')?;
+    let text = std::str::from_utf8(rest.get(..end)?).ok()?;
+    let (number, rest) = text.split_once(' ').unwrap_or((text, ""));
+    // Three numbers: the texts of error messages have fewer.
+    let mut parts = number.splitn(3, '.');
+    if !parts.all(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+        || number.split('.').count() < 3
+        || number.len() > 24
+    {
+        return None;
+    }
+    if before.ends_with(b"Libre") {
+        return Some(format!("LibreSSL {number}"));
+    }
+    if !before.ends_with(b"Open") {
+        return None;
+    }
+    if let Some(kin) = rest.strip_prefix("(compatible; ") {
+        return kin.strip_suffix(')').map(str::to_owned);
+    }
+    // The date of the release; without one it is a sentence about OpenSSL.
+    rest.trim_start()
+        .starts_with(|c: char| c.is_ascii_digit() || c == 'x')
+        .then(|| format!("OpenSSL {number}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_texts_of_the_family_are_understood() {
+        let version = |text: &str| {
+            let at = text.find("SSL ").unwrap();
+            let padded = [text.as_bytes(), b"\0"].concat();
+            openssl_version(&padded[..at], &padded[at..])
+        };
+        for (text, expected) in [
+            ("OpenSSL 3.0.19 27 Jan 2026", Some("OpenSSL 3.0.19")),
+            ("OpenSSL 1.1.1w  11 Sep 2023", Some("OpenSSL 1.1.1w")),
+            (
+                "OpenSSL 1.0.2k-fips  26 Jan 2017",
+                Some("OpenSSL 1.0.2k-fips"),
+            ),
+            ("OpenSSL 3.0.2+quic 15 Mar 2022", Some("OpenSSL 3.0.2+quic")),
+            ("LibreSSL 3.8.2", Some("LibreSSL 3.8.2")),
+            (
+                "OpenSSL 1.1.1 (compatible; AWS-LC 1.29.0)",
+                Some("AWS-LC 1.29.0"),
+            ),
+            ("OpenSSL 1.1.1 (compatible; BoringSSL)", Some("BoringSSL")),
+            ("enable OpenSSL 3.0 legacy provider", None),
+            ("needs OpenSSL 3.0.0 or later", None),
+            ("NoSSL 3.0.0 1 Jan 2020", None),
+            ("OpenSSL PKCS#3 DH method", None),
+        ] {
+            assert_eq!(version(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_names_of_the_libraries_make_a_candidate() {
+        for name in [
+            "libssl.so.3",
+            "libssl.so",
+            "libssl.so.1.1",
+            "libssl-81ffa89e.so.1.1",
+            "libssl3.so",
+            "libnode.so.108",
+        ] {
+            assert!(is_candidate(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "libsslutils.so",
+            "libcrypto.so.3",
+            "libssl",
+            "ssl.so",
+            "_ssl.cpython-311-x86_64-linux-gnu.so",
+        ] {
+            assert!(!is_candidate(name.as_bytes()), "{name}");
+        }
+    }
+}

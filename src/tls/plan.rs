@@ -1,0 +1,107 @@
+//! Where in a file each probe sits.
+//!
+//! This module alone answers that; nobody else may conclude anything about an
+//! offset. For now the answer is "the symbol, and its return". Cheaper places
+//! inside the functions exist (an instruction that the kernel emulates instead
+//! of single-stepping), and will be found here.
+
+use goblin::elf::header::{EM_AARCH64, EM_X86_64};
+
+use super::elf::{Elf, Function, ReadAt};
+use super::library::{Call, Library};
+use super::{Placement, Probe};
+
+/// How far into a function a call of its inner one is searched, in bytes.
+const MAX_WRAPPER: u64 = 512;
+
+/// The probes for a library whose functions were found in a file, `functions`
+/// in the order of `library.calls`. `version` is what the file calls itself.
+pub fn probes<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    library: &Library,
+    functions: &[Option<Function>],
+    version: &str,
+) -> Vec<Probe> {
+    let find = |symbol: &str| {
+        let index = library.calls.iter().position(|c| c.symbol == symbol)?;
+        *functions.get(index)?
+    };
+    let mut probes = Vec::with_capacity(functions.len() * 2);
+    for (call, function) in library.calls.iter().zip(functions) {
+        let Some(function) = function else { continue };
+        if let Some(inner) = call.inner.and_then(find)
+            && (library.wraps(version) || calls(elf, function, &inner))
+        {
+            continue;
+        }
+        push(&mut probes, call, function);
+    }
+    probes
+}
+
+fn push(probes: &mut Vec<Probe>, call: &Call, function: &Function) {
+    // Two names of one function: the first in the table stands for both.
+    if probes.iter().any(|probe| probe.offset == function.offset) {
+        return;
+    }
+    probes.push(Probe {
+        role: call.enter,
+        offset: function.offset,
+        placement: Placement::At,
+    });
+    if let Some(role) = call.exit {
+        probes.push(Probe {
+            role,
+            offset: function.offset,
+            placement: Placement::Return,
+        });
+    }
+}
+
+/// Whether the code of `outer` has a direct call of, or jump to, `inner`.
+///
+/// Every byte position is tried instead of decoding instructions: that a
+/// constant equals this one distance by chance is one in four billion.
+fn calls<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, outer: &Function, inner: &Function) -> bool {
+    let length = match outer.size {
+        0 => 0,
+        size => size.min(MAX_WRAPPER),
+    };
+    let Ok(code) = elf.bytes_at(outer.offset, length as usize) else {
+        return false;
+    };
+    match elf.machine() {
+        EM_X86_64 => code.windows(5).enumerate().any(|(at, window)| {
+            let [0xe8 | 0xe9, distance @ ..] = window else {
+                return false;
+            };
+            let Ok(distance) = <[u8; 4]>::try_from(distance) else {
+                return false;
+            };
+            outer
+                .address
+                .wrapping_add(at as u64 + 5)
+                .wrapping_add_signed(i64::from(i32::from_le_bytes(distance)))
+                == inner.address
+        }),
+        EM_AARCH64 => code.chunks_exact(4).enumerate().any(|(at, word)| {
+            let Ok(word) = <[u8; 4]>::try_from(word).map(u32::from_le_bytes) else {
+                return false;
+            };
+            // BL or B: 26 bits of distance in words.
+            if word >> 26 & 0x1f != 0b00101 {
+                return false;
+            }
+            let distance = i64::from((word << 6) as i32 >> 6) * 4;
+            outer
+                .address
+                .wrapping_add(at as u64 * 4)
+                .wrapping_add_signed(distance)
+                == inner.address
+        }),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

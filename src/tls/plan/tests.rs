@@ -1,0 +1,43 @@
+use super::super::ProbeRole::{self, *};
+use super::super::library::LIBRARIES;
+use super::*;
+
+const OPENSSL: &[u8] = include_bytes!("../../../fixtures/elf/openssl.so");
+const LIBRESSL: &[u8] = include_bytes!("../../../fixtures/elf/libressl.so");
+
+fn plan(file: &[u8], version: &str) -> Vec<(ProbeRole, Placement)> {
+    let elf = Elf::open(file).unwrap();
+    let names: Vec<&str> = LIBRARIES[0].calls.iter().map(|c| c.symbol).collect();
+    let functions = elf.functions(&names).unwrap();
+    probes(&elf, &LIBRARIES[0], &functions, version)
+        .into_iter()
+        .map(|probe| (probe.role, probe.placement))
+        .collect()
+}
+
+const PLAIN: [(ProbeRole, Placement); 5] = [
+    (ReadEnter, Placement::At),
+    (ReadExit, Placement::Return),
+    (WriteEnter, Placement::At),
+    (WriteExit, Placement::Return),
+    (Free, Placement::At),
+];
+
+#[test]
+fn openssl_is_probed_at_all_its_functions() {
+    let found = plan(OPENSSL, "OpenSSL 3.0.19");
+    assert_eq!(found.len(), 9);
+    for probe in PLAIN {
+        assert!(found.contains(&probe));
+    }
+    assert!(found.contains(&(ReadExEnter, Placement::At)));
+    assert!(found.contains(&(WriteExExit, Placement::Return)));
+}
+
+#[test]
+fn a_wrapper_is_left_to_what_it_calls() {
+    // By its code, whatever it is called …
+    assert_eq!(plan(LIBRESSL, "OpenSSL 9.9.9"), PLAIN);
+    // … and by its name, where the call goes through a table.
+    assert_eq!(plan(OPENSSL, "AWS-LC 1.29.0"), PLAIN);
+}

@@ -20,7 +20,7 @@ use crate::capture::{self, Backend, Capture, Item, Settings};
 use crate::cli::BackendName;
 use crate::command::{Running, exit_code};
 use crate::engine::Engine;
-use crate::options::{Failure, Live, Options};
+use crate::options::{CommandLine, Failure, Live, Options};
 use crate::output::file::{clear_ready, write_ready};
 
 /// The longest wait for records: the engine wants to be told the time every
@@ -55,7 +55,7 @@ enum End {
 pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     // Captured secrets are in memory: no core dump, no reading by others.
     let _best_effort = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    let mut settings = settings(options, live);
+    let settings = settings(options, live);
     if live.check {
         let text = capture::check(&settings).map_err(|e| failed(&e))?;
         return print(&text);
@@ -70,17 +70,15 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     warn_of_secrets(options);
     let stops = Stops::watch()
         .map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
-    let mut command = start_command(live, &mut settings)?;
     let mut capture = Capture::start(&settings).map_err(|e| failed(&e))?;
     let (sinks, accounts) = opened.begin(caller.as_ref())?;
     for notice in capture.take_notices() {
         say(&notice);
     }
-    if let Some(command) = &mut command {
-        command
-            .go()
-            .map_err(|error| Failure::failed(format!("cannot start the command: {error}")))?;
-    }
+    let command = match &live.command {
+        Some(command) => Some(start_command(command, &mut capture)?),
+        None => None,
+    };
     if let Some(path) = live.ready_file.clone() {
         announce(path, caller);
     }
@@ -91,7 +89,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
         stops,
         started: Instant::now(),
         duration: live.duration,
-        named: !settings.pids.is_empty(),
+        named: !live.pids.is_empty() || live.command.is_some(),
         processes: FxHashSet::default(),
         hinted: false,
     };
@@ -128,15 +126,13 @@ fn settings(options: &Options, live: &Live) -> Settings {
     }
 }
 
-/// Starts the process that will be COMMAND; it is what is watched.
-fn start_command(live: &Live, settings: &mut Settings) -> Result<Option<Running>, Failure> {
-    let Some(command) = &live.command else {
-        return Ok(None);
-    };
-    let running = Running::spawn(&command.words)
-        .map_err(|error| Failure::failed(format!("cannot start a process: {error}")))?;
-    settings.pids = vec![running.pid()];
-    Ok(Some(running))
+/// Starts the process that will be COMMAND, watches it, and lets it go.
+fn start_command(command: &CommandLine, capture: &mut Capture) -> Result<Running, Failure> {
+    let cannot = |error: io::Error| Failure::failed(format!("cannot start the command: {error}"));
+    let mut running = Running::spawn(&command.words).map_err(cannot)?;
+    capture.watch(running.pid(), true).map_err(|e| failed(&e))?;
+    running.go().map_err(cannot)?;
+    Ok(running)
 }
 
 fn print(text: &str) -> Result<u8, Failure> {

@@ -24,10 +24,13 @@ pub(super) fn run(options: &Options, path: &Path) -> Result<u8, Failure> {
     warn_of_secrets(options);
     let stops =
         Stops::watch().map_err(|e| Failure::failed(format!("cannot catch signals: {e}")))?;
-    let (sinks, accounts) = opened.begin(caller.as_ref())?;
-    let mut engine = Engine::new(config(options), sinks);
+    let begun = opened.begin(caller.as_ref())?;
+    if begun.closed {
+        return Ok(0);
+    }
+    let mut engine = Engine::new(config(options), begun.sinks);
     let _reader = Interruptible { file: input, stops };
-    Ok(end(&mut engine, &accounts, Timestamp::default()))
+    Ok(end(&mut engine, &begun.accounts, Timestamp::default()))
 }
 
 /// A file that ends at Ctrl-C, even while nothing comes out of a pipe.

@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     let stops = Stops::watch()
         .map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
     let mut capture = Capture::start(&settings).map_err(|e| failed(&e))?;
-    let (sinks, accounts) = opened.begin(caller.as_ref())?;
+    let begun = opened.begin(caller.as_ref())?;
     for notice in capture.take_notices() {
         say(&notice);
     }
@@ -83,9 +83,10 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
         announce(path, caller);
     }
     let mut run = Run {
-        engine: Engine::new(config(options), sinks),
+        engine: Engine::new(config(options), begun.sinks),
         command,
-        accounts,
+        accounts: begun.accounts,
+        closed: begun.closed,
         stops,
         started: Instant::now(),
         duration: live.duration,
@@ -164,6 +165,8 @@ struct Run {
     stops: Stops,
     started: Instant,
     duration: Option<Duration>,
+    /// Nobody reads an output.
+    closed: bool,
     /// Processes were named, or there is a COMMAND.
     named: bool,
     /// Processes that sent or received.
@@ -284,7 +287,10 @@ impl Run {
 
     /// Whether something has ended the run.
     fn ended(&mut self, capture: &mut Capture) -> Option<End> {
-        if self.engine.is_done() || self.duration.is_some_and(|d| self.started.elapsed() >= d) {
+        if self.closed
+            || self.engine.is_done()
+            || self.duration.is_some_and(|d| self.started.elapsed() >= d)
+        {
             return Some(End::Wanted);
         }
         let Some(command) = &mut self.command else {

@@ -2,6 +2,7 @@
 //! is, so that a run that cannot capture leaves an older file as it was.
 
 use std::fs::File;
+use std::io::ErrorKind;
 
 use super::writer::{Account, Writer};
 use crate::caller::Caller;
@@ -10,10 +11,8 @@ use crate::options::{Failure, Options, Shown};
 use crate::output::Sink;
 use crate::output::file::{FileId, Output, Place};
 use crate::output::json::{self, Json};
+use crate::output::pcapng::Pcapng;
 use crate::output::text::{self, Text};
-
-/// What the engine takes.
-pub(super) type Sinks = Vec<Box<dyn Sink>>;
 
 /// Outputs that are open, their files not yet touched.
 #[derive(Debug)]
@@ -64,45 +63,70 @@ impl Opened {
         Ok(())
     }
 
-    /// Empties the files, makes them private and writes from now on. Gives
-    /// the sinks for the engine and an account of each output.
-    pub(super) fn begin(self, caller: Option<&Caller>) -> Result<(Sinks, Vec<Account>), Failure> {
-        let mut accounts = Vec::new();
-        let mut writer = |output: Output| -> Result<Writer, Failure> {
-            let name = output.name();
-            let file = output.begin(caller).map_err(Failure::failed)?;
-            let writer = Writer::new(file, name);
-            accounts.push(writer.account());
-            Ok(writer)
-        };
-        let mut sinks = Sinks::new();
+    /// Empties the files, makes them private and writes from now on.
+    pub(super) fn begin(self, caller: Option<&Caller>) -> Result<Begun, Failure> {
+        let mut begun = Begun::default();
         if let Some(output) = self.pcapng {
-            let _writer = writer(output)?;
+            let writer = begun.writer(output, caller)?;
+            let account = writer.account();
+            match Pcapng::new(Box::new(writer)) {
+                Ok(sink) => begun.sinks.push(Box::new(sink)),
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => begun.closed = true,
+                Err(error) => {
+                    let sentence = account.failure().unwrap_or_else(|| error.to_string());
+                    return Err(Failure::failed(sentence));
+                }
+            }
         }
         if let Some((shown, output)) = self.shown {
             let (terminal, width) = (output.is_terminal(), output.width());
-            let writer = Box::new(writer(output)?);
-            sinks.push(match shown.form {
-                Form::Json => Box::new(Json::new(
-                    writer,
-                    json::Options {
-                        partial: shown.partial,
-                        line_buffered: terminal,
-                    },
-                )),
-                Form::Text => Box::new(Text::new(
-                    writer,
-                    text::Options {
-                        verbosity: shown.detail,
-                        color: shown.color,
-                        utc: shown.utc,
-                        width,
-                        partial: shown.partial,
-                        line_buffered: terminal,
-                    },
-                )),
-            });
+            let writer = Box::new(begun.writer(output, caller)?);
+            begun.sinks.push(sink(&shown, writer, terminal, width));
         }
-        Ok((sinks, accounts))
+        Ok(begun)
+    }
+}
+
+/// Outputs that are being written.
+#[derive(Default)]
+pub(super) struct Begun {
+    /// For the engine.
+    pub(super) sinks: Vec<Box<dyn Sink>>,
+    /// What becomes of each.
+    pub(super) accounts: Vec<Account>,
+    /// Nobody reads one of them, so there is nothing to do.
+    pub(super) closed: bool,
+}
+
+impl Begun {
+    fn writer(&mut self, output: Output, caller: Option<&Caller>) -> Result<Writer, Failure> {
+        let name = output.name();
+        let file = output.begin(caller).map_err(Failure::failed)?;
+        let writer = Writer::new(file, name);
+        self.accounts.push(writer.account());
+        Ok(writer)
+    }
+}
+
+fn sink(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -> Box<dyn Sink> {
+    match shown.form {
+        Form::Json => Box::new(Json::new(
+            out,
+            json::Options {
+                partial: shown.partial,
+                line_buffered: terminal,
+            },
+        )),
+        Form::Text => Box::new(Text::new(
+            out,
+            text::Options {
+                verbosity: shown.detail,
+                color: shown.color,
+                utc: shown.utc,
+                width,
+                partial: shown.partial,
+                line_buffered: terminal,
+            },
+        )),
     }
 }

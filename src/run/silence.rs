@@ -1,6 +1,7 @@
 //! Silence explained: after five seconds without an exchange, one line that
 //! says what there was instead; again only when that has changed.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::say::{bytes, number};
@@ -139,7 +140,9 @@ impl Silence {
         if lost > 0 {
             add("lost", format!("{} lost", bytes(lost)));
         }
-        for (program, why) in &facts.unhooked {
+        // Several processes of one program are one thing to say.
+        let unhooked: BTreeSet<_> = facts.unhooked.iter().collect();
+        for (program, why) in &unhooked {
             add(
                 &format!("tls {program} {why}"),
                 format!("TLS in {program} cannot be read: {why}"),

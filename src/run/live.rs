@@ -1,7 +1,7 @@
 //! A live run: from the kernel's first record to the last line.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -75,13 +75,13 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     for notice in capture.take_notices() {
         say(&notice);
     }
+    if let Some(path) = &live.ready_file {
+        announce(path, caller)?;
+    }
     let command = match &live.command {
         Some(command) => Some(start_command(command, &mut capture)?),
         None => None,
     };
-    if let Some(path) = live.ready_file.clone() {
-        announce(path, caller);
-    }
     let mut run = Run {
         engine: Engine::new(config(options), begun.sinks),
         command,
@@ -146,15 +146,20 @@ fn print(text: &str) -> Result<u8, Failure> {
     }
 }
 
-/// Creates the `--ready-file`. In a thread, for a FIFO waits for its reader
-/// and capturing does not.
-fn announce(path: PathBuf, caller: Option<Caller>) {
+/// Creates the `--ready-file`. A FIFO waits for its reader, but capturing
+/// does not: that is left to a thread.
+fn announce(path: &Path, caller: Option<Caller>) -> Result<(), Failure> {
+    let content = format!("{}\n", std::process::id());
+    if !path.exists() {
+        return write_ready(path, &content, caller.as_ref()).map_err(Failure::failed);
+    }
+    let path = path.to_owned();
     thread::spawn(move || {
-        let content = format!("{}\n", std::process::id());
         if let Err(sentence) = write_ready(&path, &content, caller.as_ref()) {
             say(&sentence);
         }
     });
+    Ok(())
 }
 
 /// A run that captures.

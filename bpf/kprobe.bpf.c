@@ -165,10 +165,13 @@ int tcp_recvmsg_enter(struct pt_regs *ctx)
 		.count = PT_REGS_PARM3(ctx),
 		.direction = DIRECTION_RECEIVE,
 	};
-	__u32 flags = recvmsg_flags_arg == 4 ? PT_REGS_PARM5(ctx) : PT_REGS_PARM4(ctx);
+	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx), flags;
 	struct who who;
 	__u64 id;
 
+	/* Read both: the verifier forbids a choice of where in ctx to read. */
+	asm volatile("" : "+r"(fourth), "+r"(fifth));
+	flags = recvmsg_flags_arg == 4 ? fifth : fourth;
 	if (!watch_current(&who))
 		return 0;
 	if (flags & (KMSG_PEEK | KMSG_ERRQUEUE)) {

@@ -8,6 +8,26 @@
 EMITTER(tls, "uprobe")
 EMITTER(tls_multi, "uprobe.multi")
 
+enum tls_cookie {
+	COOKIE_WRITE = 1,
+	COOKIE_EX = 2,
+	COOKIE_FREE = 4,
+	/* Above: the number of the file, for the record. */
+	COOKIE_LIBRARY_SHIFT = 8,
+};
+
+enum bpf_func_id___any {
+	BPF_FUNC_get_attach_cookie___any,
+};
+
+/* The number of the file, on kernels with cookies (5.15). */
+static __always_inline __u64 library_of(void *ctx)
+{
+	if (!bpf_core_enum_value_exists(enum bpf_func_id___any, BPF_FUNC_get_attach_cookie___any))
+		return 0;
+	return bpf_get_attach_cookie(ctx) >> COOKIE_LIBRARY_SHIFT;
+}
+
 /* Drops calls whose return was never seen: the stack has been unwound. */
 static __always_inline void tls_unwind(struct tls_thread *thread, __u64 sp)
 {
@@ -147,13 +167,13 @@ int tls_write_ex_enter(struct pt_regs *ctx)
 SEC("uprobe")
 int tls_exit_plain(struct pt_regs *ctx)
 {
-	return tls_exit(ctx, false, 0, &tls_emitters);
+	return tls_exit(ctx, false, library_of(ctx), &tls_emitters);
 }
 
 SEC("uprobe")
 int tls_exit_ex(struct pt_regs *ctx)
 {
-	return tls_exit(ctx, true, 0, &tls_emitters);
+	return tls_exit(ctx, true, library_of(ctx), &tls_emitters);
 }
 
 static __always_inline int tls_forget(struct pt_regs *ctx)
@@ -191,14 +211,6 @@ int tls_free(struct pt_regs *ctx)
  * With uprobe.multi (6.6) all entries of a file are one attachment and all
  * returns another, told apart by cookies: detaching one takes 20 ms.
  */
-enum tls_cookie {
-	COOKIE_WRITE = 1,
-	COOKIE_EX = 2,
-	COOKIE_FREE = 4,
-	/* Above: the number of the file, for the record. */
-	COOKIE_LIBRARY_SHIFT = 8,
-};
-
 SEC("uprobe.multi")
 int tls_multi_enter(struct pt_regs *ctx)
 {
@@ -215,6 +227,5 @@ int tls_multi_exit(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 
-	return tls_exit(ctx, cookie & COOKIE_EX, cookie >> COOKIE_LIBRARY_SHIFT,
-			&tls_multi_emitters);
+	return tls_exit(ctx, cookie & COOKIE_EX, library_of(ctx), &tls_multi_emitters);
 }

@@ -125,7 +125,7 @@ impl Links {
         let attached = if kernel.uprobe_multi {
             self.attach_multi(skel, &path, &target.probes, number)
         } else {
-            self.attach_single(skel, &path, &target.probes)
+            self.attach_single(skel, &path, &target.probes, kernel.cookies.then_some(number))
         };
         attached.with_context(|| format!("cannot attach to {} ({})", target.path, target.library))
     }
@@ -165,6 +165,7 @@ impl Links {
         skel: &HttpsniffSkel<'_>,
         path: &PathBuf,
         probes: &[Probe],
+        number: Option<u8>,
     ) -> Result<()> {
         for probe in probes {
             let progs = &skel.progs;
@@ -179,6 +180,7 @@ impl Links {
             };
             let options = UprobeOpts {
                 retprobe: probe.placement == Placement::Return,
+                cookie: u64::from(number.unwrap_or(0)) << types::tls_cookie::COOKIE_LIBRARY_SHIFT.0,
                 ..UprobeOpts::default()
             };
             let offset = usize::try_from(probe.offset)?;

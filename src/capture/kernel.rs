@@ -18,6 +18,8 @@ const OLDEST: (u32, u32) = (5, 10);
 pub(super) struct Kernel {
     /// Many uprobes in one attachment (6.6).
     pub(super) uprobe_multi: bool,
+    /// Uprobes can carry a number of ours (5.15).
+    pub(super) cookies: bool,
     /// Which argument of `tcp_recvmsg` holds the flags, counted from 0.
     pub(super) recvmsg_flags_arg: u32,
     /// kprobes by perf event.
@@ -43,6 +45,10 @@ impl Kernel {
         Ok(Self {
             uprobe_multi: types
                 .type_by_name::<btf::Struct<'_>>("bpf_uprobe_multi_link")
+                .is_some(),
+            // Came in the same series as the cookies.
+            cookies: types
+                .type_by_name::<btf::Struct<'_>>("bpf_perf_link")
                 .is_some(),
             recvmsg_flags_arg: recvmsg_flags_arg(&types),
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe/type").exists(),

@@ -18,7 +18,7 @@ use std::io::{self, Write};
 
 use crate::cli::{self, Stop};
 use crate::engine::{Config, Engine};
-use crate::event::Timestamp;
+use crate::event::{MissingReason, Timestamp};
 use crate::options::{Failure, Options, Source, Surroundings};
 use writer::Account;
 
@@ -73,6 +73,10 @@ fn config(options: &Options) -> Config {
         max_body: options.max_body,
         count: options.count,
         memory_limit: MEMORY_LIMIT,
+        gap_reason: match options.source {
+            Source::Live(_) => MissingReason::NotSeen,
+            Source::File(_) => MissingReason::CaptureFile,
+        },
     }
 }
 

@@ -59,6 +59,7 @@ impl Sink for Recorder {
                 out.ends.push((wire.direction, synthetic));
                 0
             }
+            Content::Reset => 0,
         };
         if let Some(before) = out.offsets.insert(key, wire.offset + length) {
             assert!(wire.offset >= before, "offsets of a direction only rise");

@@ -8,37 +8,17 @@
 
 use unicode_width::UnicodeWidthChar;
 
-/// What [`find_special`] stops at.
-const PLAIN: u8 = 0;
-/// C0 controls and DEL.
-const CONTROL: u8 = 1;
-/// Line feed and tab: controls that a body may keep.
-const LAYOUT: u8 = 2;
-/// `"` and `\`, special in JSON only.
-const QUOTE: u8 = 4;
-/// The first byte of some character that [`is_unsafe`] names.
-const LEAD: u8 = 8;
-
-/// Class of each byte of UTF-8.
-static CLASS: [u8; 256] = {
-    let mut class = [PLAIN; 256];
-    let mut i = 0;
-    while i < 0x20 {
-        class[i] = CONTROL;
-        i += 1;
-    }
-    class[0x7f] = CONTROL;
-    class[b'\n' as usize] = LAYOUT;
-    class[b'\t' as usize] = LAYOUT;
-    class[b'"' as usize] = QUOTE;
-    class[b'\\' as usize] = QUOTE;
+/// Whether a byte begins some character that is not ASCII and that
+/// [`is_unsafe`] names.
+static LEAD: [bool; 256] = {
+    let mut lead = [false; 256];
     let leads = [0xc2, 0xcd, 0xd8, 0xe1, 0xe2, 0xe3, 0xef, 0xf0, 0xf3];
     let mut i = 0;
     while i < leads.len() {
-        class[leads[i]] = LEAD;
+        lead[leads[i]] = true;
         i += 1;
     }
-    class
+    lead
 };
 
 /// Whether a character must never be printed as it is: controls (C0, DEL,
@@ -70,42 +50,60 @@ pub(super) enum Want {
     Json,
 }
 
-impl Want {
-    const fn mask(self) -> u8 {
-        match self {
-            Self::Line => CONTROL | LAYOUT | LEAD,
-            Self::Body => CONTROL | LEAD,
-            Self::Json => CONTROL | LAYOUT | LEAD | QUOTE,
-        }
+/// How many of the first bytes are ASCII that can be written as it is.
+pub(super) fn plain_length(bytes: &[u8], want: Want) -> usize {
+    match want {
+        Want::Line => length_until(bytes, |b| (b < 0x20) | (b >= 0x7f)),
+        Want::Body => length_until(bytes, |b| {
+            ((b < 0x20) & (b != b'\n') & (b != b'\t')) | (b >= 0x7f)
+        }),
+        Want::Json => length_until(bytes, |b| {
+            (b < 0x20) | (b >= 0x7f) | (b == b'"') | (b == b'\\')
+        }),
     }
+}
+
+/// How many of the first bytes are not `odd`. Sixteen at a time without a
+/// branch, which the compiler turns into vector instructions.
+fn length_until(bytes: &[u8], odd: impl Fn(u8) -> bool + Copy) -> usize {
+    let (chunks, _) = bytes.as_chunks::<16>();
+    let whole = chunks
+        .iter()
+        .take_while(|chunk| !chunk.iter().fold(false, |any, b| any | odd(*b)))
+        .count()
+        * 16;
+    let rest = bytes.get(whole..).unwrap_or_default();
+    whole + rest.iter().take_while(|b| !odd(**b)).count()
 }
 
 /// Splits `text` into a beginning that can be written as it is, the first
 /// character that cannot, and the rest.
 pub(super) fn find_special(text: &str, want: Want) -> (&str, Option<(char, &str)>) {
-    let mask = want.mask();
     let bytes = text.as_bytes();
-    let mut from = 0;
-    while let Some(rest) = bytes.get(from..)
-        && let Some(found) = rest.iter().position(|b| class(*b) & mask != 0)
-    {
-        let at = from + found;
-        // A byte with a class begins a character, so the cut is a clean one.
+    let mut at = 0;
+    loop {
+        let rest = bytes.get(at..).unwrap_or_default();
+        at += plain_length(rest, want);
+        let Some(&byte) = bytes.get(at) else {
+            return (text, None);
+        };
+        if byte >= 0x80 && !LEAD.get(usize::from(byte)).is_some_and(|lead| *lead) {
+            // Other characters are passed byte by byte: those that follow
+            // the first are not ASCII and lead nothing either.
+            at += 1;
+            continue;
+        }
+        // Here a character begins, so the cut is a clean one.
         let Some((plain, tail)) = text.split_at_checked(at) else {
-            break;
+            return (text, None);
         };
         let mut chars = tail.chars();
         match chars.next() {
-            Some(c) if !c.is_ascii() && !is_unsafe(c) => from = at + c.len_utf8(),
-            Some(c) => return (plain, Some((c, chars.as_str()))),
-            None => break,
+            Some(c) if c.is_ascii() || is_unsafe(c) => return (plain, Some((c, chars.as_str()))),
+            Some(c) => at += c.len_utf8(),
+            None => return (text, None),
         }
     }
-    (text, None)
-}
-
-fn class(byte: u8) -> u8 {
-    CLASS.get(usize::from(byte)).copied().unwrap_or(CONTROL)
 }
 
 /// Appends `bytes` to `out` as one line of safe text.
@@ -119,6 +117,13 @@ pub fn push_body(out: &mut String, bytes: &[u8]) {
 }
 
 fn push_as(out: &mut String, bytes: &[u8], want: Want) {
+    if plain_length(bytes, want) == bytes.len()
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        // Nearly always.
+        out.push_str(text);
+        return;
+    }
     for chunk in bytes.utf8_chunks() {
         let mut text = chunk.valid();
         loop {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::event::Timestamp;
-use crate::output::escape::{Want, find_special};
+use crate::output::escape::{Want, find_special, plain_length};
 
 /// A buffer that knows how JSON values look. Punctuation and keys are the
 /// caller's, as literal text.
@@ -37,9 +37,14 @@ impl Writer {
 
     /// A string that needs no escapes.
     pub(super) fn name(&mut self, name: &str) {
-        self.raw("\"");
-        self.raw(name);
-        self.raw("\"");
+        self.quoted(name.as_bytes());
+    }
+
+    fn quoted(&mut self, plain: &[u8]) {
+        self.buffer.reserve(plain.len() + 2);
+        self.buffer.push(b'"');
+        self.buffer.extend_from_slice(plain);
+        self.buffer.push(b'"');
     }
 
     /// Any string.
@@ -67,6 +72,10 @@ impl Writer {
     /// Bytes of strangers: a string if they are UTF-8, else
     /// `{"base64":"…"}`.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if plain_length(bytes, Want::Json) == bytes.len() {
+            // Nearly always; ASCII is UTF-8.
+            return self.quoted(bytes);
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) => self.string(text),
             Err(_) => {

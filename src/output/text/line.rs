@@ -26,8 +26,8 @@ const SIZE: usize = 8;
 const DURATION: usize = 7;
 /// The narrowest URL worth showing.
 const URL_MIN: usize = 12;
-/// Where the URL's column stops growing.
-const URL_BOUND: usize = 64;
+/// Where the URL's column stops growing: a little beyond what is common.
+const URL_BOUND: usize = 80;
 /// A terminal with fewer columns gets fewer facts.
 const NARROW: usize = 110;
 

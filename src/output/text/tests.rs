@@ -71,11 +71,7 @@ fn without_a_terminal_nothing_is_cut() {
 #[test]
 fn columns_grow_once_and_stay() {
     let mut exchanges = vec![samples::plain()];
-    for target in [
-        "/a/longer/path/than/the/column/is",
-        "/x",
-        "/y",
-    ] {
+    for target in ["/a/longer/path/than/the/column/is", "/x", "/y"] {
         let mut exchange = samples::plain();
         exchange.request = Some(samples::request("GET", "https", "example.com", target));
         exchanges.push(exchange);

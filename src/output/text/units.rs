@@ -56,13 +56,15 @@ pub(super) fn push_size(out: &mut String, bytes: u64) {
     out.push_str(unit);
 }
 
-/// Appends `0.88 ms`, `12.3 s`, `4 min`. Rounded down.
+/// Appends `88.0 µs`, `0.88 ms`, `12.3 s`, `10.0 min`. Rounded down.
 pub(super) fn push_duration(out: &mut String, nanos: u64) {
-    const MILLI: u64 = 1_000_000;
+    const MICRO: u64 = 1000;
+    const MILLI: u64 = 1000 * MICRO;
     const SECOND: u64 = 1000 * MILLI;
     const MINUTE: u64 = 60 * SECOND;
     const HOUR: u64 = 60 * MINUTE;
     let (scale, unit) = match nanos {
+        n if n < MILLI / 10 => (MICRO, " µs"),
         n if n < SECOND => (MILLI, " ms"),
         n if n < 10 * MINUTE => (SECOND, " s"),
         n if n < 10 * HOUR => (MINUTE, " min"),
@@ -156,7 +158,8 @@ mod tests {
     #[test]
     fn durations_are_short() {
         for (nanos, text) in [
-            (0, "0.00 ms"),
+            (0, "0.00 µs"),
+            (99_999, "99.9 µs"),
             (882_000, "0.88 ms"),
             (12_345_000, "12.3 ms"),
             (999_999_999, "999 ms"),
@@ -198,7 +201,7 @@ mod tests {
         #[test]
         fn columns_stay_narrow(number: u64) {
             prop_assert!(size(number).len() <= 8);
-            prop_assert!(duration(number).len() <= 9);
+            prop_assert!(duration(number).chars().count() <= 9);
         }
     }
 }

@@ -56,6 +56,9 @@ pub(super) struct Conversation {
     pub(super) last: u64,
     /// It was reset.
     pub(super) reset: bool,
+    /// A hole was too long to be written: what follows is the rest of some
+    /// message.
+    pub(super) broken: bool,
 }
 
 impl Conversation {
@@ -67,6 +70,7 @@ impl Conversation {
             open: false,
             last: 0,
             reset: false,
+            broken: false,
         }
     }
 

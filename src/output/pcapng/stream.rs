@@ -72,6 +72,15 @@ impl Conversation {
             // More after its end: a stream of its own.
             self.restart(out, sender, shown, piece.time, About::default())?;
         }
+        if self.broken
+            && let Body::Bytes(bytes) = &piece.body
+            && starts_message(bytes)
+        {
+            // tshark would take it for a part of the message whose middle is
+            // not there.
+            self.broken = false;
+            self.restart(out, sender, shown, piece.time, About::default())?;
+        }
         self.handshake(out, sender, shown, piece.time, About::default())?;
         match &piece.body {
             Body::Bytes(bytes) => {
@@ -218,6 +227,7 @@ impl Conversation {
         }
         if rest > MAX_HEADERS_ONLY {
             self.flows[sender].written += rest;
+            self.broken = true;
             let about = About {
                 gap: Some(reason),
                 fake: true,
@@ -556,6 +566,12 @@ impl Conversation {
         }
         (!text.is_empty()).then_some(text)
     }
+}
+
+/// Whether bytes look like the beginning of a request or a response.
+fn starts_message(bytes: &[u8]) -> bool {
+    let method = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    bytes.starts_with(b"HTTP/") || method >= 3 && bytes.get(method) == Some(&b' ')
 }
 
 /// Adds the facts of a view that is not in the file yet.

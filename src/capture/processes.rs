@@ -135,6 +135,7 @@ impl Processes {
     }
 
     /// The name of a process, for messages.
+    #[allow(dead_code)]
     pub(super) fn name(&self, pid: u32) -> Option<String> {
         let process = self.by_pid.get(&pid)?;
         let exe = process.exe.as_deref().unwrap_or(&process.comm);

@@ -44,6 +44,18 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
     if !others.is_empty() {
         lines.push(format!("of these {}", others.join(", ")));
     }
+    if stats.http2_connections > 0 {
+        lines.push(format!(
+            "{} with HTTP/2, which is not read yet",
+            number(stats.http2_connections, "connection")
+        ));
+    }
+    if stats.evicted_connections > 0 {
+        lines.push(format!(
+            "{} given up because too many were open at once",
+            number(stats.evicted_connections, "connection")
+        ));
+    }
     if stats.malformed > 0 {
         lines.push(format!(
             "{} could not be parsed",

@@ -101,15 +101,30 @@ impl Silence {
             kinds.push(kind.to_owned());
             parts.push(text);
         };
-        if now.connections > before.connections || self.shown == 0 && now.connections > 0 {
+        if self.shown == 0 && now.connections > 0 {
+            let processes = match facts.processes {
+                1 => "1 process".to_owned(),
+                count => format!("{count} processes"),
+            };
+            let sockets = number(now.connections, "socket");
+            add("seen", format!("{processes} with {sockets}"));
+        } else if now.connections > before.connections {
+            let sockets = number(now.connections - before.connections, "new socket");
+            add("seen", sockets);
+        }
+        let http2 = now
+            .http2_connections
+            .saturating_sub(before.http2_connections);
+        if http2 > 0 {
+            let what = number(http2, "connection");
             add(
-                "seen",
-                format!(
-                    "{} with {}",
-                    number(facts.processes, "process").replace("processs", "processes"),
-                    number(now.connections, "socket")
-                ),
+                "http2",
+                format!("{what} with HTTP/2, which is not read yet"),
             );
+        }
+        let tls = now.tls_connections.saturating_sub(before.tls_connections);
+        if tls > 0 {
+            add("tls", format!("TLS on {}", number(tls, "socket")));
         }
         let other = now.other_bytes.saturating_sub(before.other_bytes);
         if other > 0 {

@@ -1,9 +1,6 @@
 //! What whole-program tests share: running httpsniff, and small captures made
 //! by hand, so that they do not depend on httpsniff's own writer.
 
-// clippy's exception for tests knows only functions marked #[test].
-#![allow(clippy::unwrap_used)]
-
 use std::process::{Command, Output, Stdio};
 
 /// The program, away from the surroundings of who runs the tests.

@@ -239,6 +239,25 @@ pub struct Body {
     pub missing: Vec<Missing>,
 }
 
+impl Body {
+    /// [`Body::bytes`] as text, if they are UTF-8. What was cut or broken off
+    /// within a character is text up to that character.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match std::str::from_utf8(&self.bytes) {
+            Ok(text) => Some(text),
+            Err(error)
+                if error.error_len().is_none()
+                    && matches!(self.state, BodyState::Cut | BodyState::Lost) =>
+            {
+                let whole = self.bytes.get(..error.valid_up_to())?;
+                std::str::from_utf8(whole).ok()
+            }
+            Err(_) => None,
+        }
+    }
+}
+
 /// A response with a 1xx status before the final one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interim {
@@ -277,17 +296,23 @@ impl Request {
     /// as it is if it is in absolute-form; for CONNECT the authority alone.
     #[must_use]
     pub fn url(&self) -> Vec<u8> {
+        self.url_parts().concat()
+    }
+
+    /// The pieces that make up [`Request::url`], for outputs that need no
+    /// copy of it.
+    #[must_use]
+    pub fn url_parts(&self) -> [&[u8]; 4] {
         if self.method == b"CONNECT" || !self.target.starts_with(b"/") && self.target != b"*" {
-            return self.target.clone();
+            return [&[], &[], &[], &self.target];
         }
-        let mut url = Vec::with_capacity(self.target.len() + 32);
-        url.extend_from_slice(self.scheme.as_bytes());
-        url.extend_from_slice(b"://");
-        url.extend_from_slice(self.host.as_deref().unwrap_or_default());
-        if self.target != b"*" {
-            url.extend_from_slice(&self.target);
-        }
-        url
+        let host = self.host.as_deref().unwrap_or_default();
+        let path: &[u8] = if self.target == b"*" {
+            b""
+        } else {
+            &self.target
+        };
+        [self.scheme.as_bytes(), b"://", host, path]
     }
 }
 

@@ -1,8 +1,20 @@
 //! What the user asked for: which exchanges are shown.
+//!
+//! The same option repeated means or, different options mean and. An
+//! exchange that lacks what an option asks for does not match, and is told
+//! apart from one that has it and differs, because the user wants to know
+//! that something was kept out for joining too late.
 
-use crate::event::ConnectionInfo;
+use crate::event::{ConnectionInfo, Endpoint};
 use crate::exchange::Request;
+use crate::glob::Glob;
 use crate::process::Process;
+
+mod host;
+mod parts;
+
+pub use host::HostGlob;
+pub use parts::{ExeGlob, Method, PathGlob, PatternError, StatusRange, parse_port};
 
 /// What is known of an exchange when it is judged.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +46,181 @@ pub enum Verdict {
     Lacks,
 }
 
-/// All conditions of a run. The default lets everything through.
+/// All conditions of a run. The default lets everything through; an empty
+/// list is no condition.
+///
+/// `pids`, `uids`, `comms` and `exes` are what a capture file (`-r`) needs;
+/// live, who is watched is decided before the engine, and with `--follow`
+/// `pids` must stay empty or the descendants would be dropped here.
 #[derive(Clone, Debug, Default)]
-pub struct Filter {}
+pub struct Filter {
+    /// `--pid`.
+    pub pids: Vec<u32>,
+    /// `--uid`, as numbers.
+    pub uids: Vec<u32>,
+    /// `--comm`: the process's name or the thread's.
+    pub comms: Vec<Glob>,
+    /// `--exe`.
+    pub exes: Vec<ExeGlob>,
+    /// `--host`.
+    pub hosts: Vec<HostGlob>,
+    /// `--method`.
+    pub methods: Vec<Method>,
+    /// `--path`.
+    pub paths: Vec<PathGlob>,
+    /// `--status`.
+    pub statuses: Vec<StatusRange>,
+    /// `--port`: that of either end.
+    pub ports: Vec<u16>,
+}
 
-impl Filter {
-    /// Judges by what is known so far.
-    #[must_use]
-    pub fn judge(&self, _subject: &Subject<'_>) -> Verdict {
-        Verdict::Keep
+/// How one option is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    Yes,
+    /// What it asks for may still come.
+    Later,
+    /// What it asks for will not come.
+    Lacks,
+    No,
+}
+
+impl Answer {
+    const fn from_bool(matches: bool) -> Self {
+        if matches { Self::Yes } else { Self::No }
     }
 }
+
+impl Filter {
+    /// Whether there is no condition at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.pids.is_empty()
+            && self.uids.is_empty()
+            && self.comms.is_empty()
+            && self.exes.is_empty()
+            && self.hosts.is_empty()
+            && self.methods.is_empty()
+            && self.paths.is_empty()
+            && self.statuses.is_empty()
+            && self.ports.is_empty()
+    }
+
+    /// Judges by what is known so far.
+    ///
+    /// A known difference outweighs everything ([`Verdict::Drop`]), then what
+    /// will never be known ([`Verdict::Lacks`]), then what may still come. The
+    /// process of an exchange is that of its first byte: when it is not known
+    /// then, it is lacking at once.
+    #[must_use]
+    pub fn judge(&self, subject: &Subject<'_>) -> Verdict {
+        // The worst answer decides; the order of `Answer` is that of weight.
+        let answer = self
+            .who(subject)
+            .max(self.ports(subject))
+            .max(self.what(subject))
+            .max(self.status(subject));
+        match answer {
+            Answer::Yes => Verdict::Keep,
+            Answer::Later => Verdict::Undecided,
+            Answer::Lacks => Verdict::Lacks,
+            Answer::No => Verdict::Drop,
+        }
+    }
+
+    fn who(&self, subject: &Subject<'_>) -> Answer {
+        let process = subject.process;
+        ask(&self.pids, process, |pid, p| *pid == p.pid)
+            .max(ask(&self.uids, process.and_then(|p| p.uid), |uid, u| {
+                *uid == u
+            }))
+            .max(self.comm(subject))
+            .max(ask(
+                &self.exes,
+                process.and_then(|p| p.exe.as_deref()),
+                |glob, exe| glob.matches(exe),
+            ))
+    }
+
+    fn comm(&self, subject: &Subject<'_>) -> Answer {
+        let comm = subject.process.map_or(&[][..], |p| &p.comm);
+        let names = [comm, subject.thread];
+        if self.comms.is_empty() {
+            Answer::Yes
+        } else if names
+            .iter()
+            .any(|name| !name.is_empty() && self.comms.iter().any(|glob| glob.matches(name)))
+        {
+            Answer::Yes
+        } else if comm.is_empty() {
+            // The thread's name alone does not say that the process's differs.
+            Answer::Lacks
+        } else {
+            Answer::No
+        }
+    }
+
+    fn ports(&self, subject: &Subject<'_>) -> Answer {
+        if self.ports.is_empty() {
+            return Answer::Yes;
+        }
+        let ends = [&subject.info.local, &subject.info.peer];
+        let wanted = |end: &Endpoint| end.port().is_some_and(|port| self.ports.contains(&port));
+        if ends.iter().any(|end| end.as_ref().is_some_and(wanted)) {
+            Answer::Yes
+        } else if ends.iter().any(|end| end.is_none()) {
+            later(subject)
+        } else {
+            Answer::No
+        }
+    }
+
+    fn what(&self, subject: &Subject<'_>) -> Answer {
+        let Some(request) = subject.request else {
+            return if self.hosts.is_empty() && self.methods.is_empty() && self.paths.is_empty() {
+                Answer::Yes
+            } else {
+                later(subject)
+            };
+        };
+        ask(&self.hosts, request.host.as_deref(), |glob, host| {
+            glob.matches(host, request.scheme)
+        })
+        .max(ask(&self.methods, Some(&request.method), |method, m| {
+            method.matches(m)
+        }))
+        .max(ask(&self.paths, Some(request), |glob, request| {
+            glob.matches(&request.method, &request.target)
+        }))
+    }
+
+    fn status(&self, subject: &Subject<'_>) -> Answer {
+        match subject.status {
+            None if !self.statuses.is_empty() => later(subject),
+            status => ask(&self.statuses, status, |range, status| {
+                range.contains(status)
+            }),
+        }
+    }
+}
+
+/// What is not known yet: may it still come?
+fn later(subject: &Subject<'_>) -> Answer {
+    if subject.last {
+        Answer::Lacks
+    } else {
+        Answer::Later
+    }
+}
+
+/// Whether any of `wanted` fits; nothing wanted always does.
+fn ask<W, T: Copy>(wanted: &[W], fact: Option<T>, fits: impl Fn(&W, T) -> bool) -> Answer {
+    match fact {
+        _ if wanted.is_empty() => Answer::Yes,
+        None => Answer::Lacks,
+        Some(fact) => Answer::from_bool(wanted.iter().any(|w| fits(w, fact))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

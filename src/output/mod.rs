@@ -13,6 +13,9 @@ pub mod json;
 pub mod pcapng;
 pub mod text;
 
+#[cfg(test)]
+mod samples;
+
 /// What a sink wants to be given; the engine does no work for what nobody
 /// wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,240 @@
+//! The promise of schema 1, line by line.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::exchange::BodyState;
+use crate::output::samples::{self, Shared};
+
+fn lines(options: Options, give: impl FnOnce(&mut Json)) -> String {
+    let shared = Shared::default();
+    let mut sink = Json::new(Box::new(shared.clone()), options);
+    give(&mut sink);
+    sink.finish(Timestamp(0)).unwrap();
+    shared.take_text()
+}
+
+fn line(exchange: &Exchange) -> String {
+    lines(Options::default(), |sink| sink.exchange(exchange).unwrap())
+}
+
+fn value(exchange: &Exchange) -> Value {
+    serde_json::from_str(&line(exchange)).unwrap()
+}
+
+#[test]
+fn a_line_is_exactly_that_of_the_contract() {
+    assert_eq!(
+        line(&samples::plain()),
+        concat!(
+            r#"{"schema":1,"kind":"exchange","id":"7.1","ts":"2026-11-20T12:00:00.123456789Z","role":"client","state":"complete","protocol":"HTTP/1.1","source":"openssl","connection":7,"stream":null,"#,
+            r#""process":{"pid":4242,"tid":4242,"comm":"curl","thread":"curl","exe":"/usr/bin/curl","cmdline":["curl","-s","https://example.com/x"],"uid":1000,"container":null},"#,
+            r#""local":"127.0.0.1:50000","peer":"127.0.0.1:443","tls":{"library":"OpenSSL 3.0.22"},"#,
+            r#""request":{"method":"GET","scheme":"https","host":"example.com","target":"/x","url":"https://example.com/x","version":"HTTP/1.1","headers":[["Host","example.com"]],"trailers":[],"#,
+            r#""body":{"size":0,"encoded_size":0,"encodings":[],"state":"complete","text":""}},"#,
+            r#""response":{"status":200,"reason":"OK","version":"HTTP/1.1","headers":[["Content-Type","text/plain"]],"trailers":[],"interim":[],"#,
+            r#""body":{"size":5,"encoded_size":5,"encodings":[],"state":"complete","text":"hello"}},"#,
+            r#""timing":{"request_us":12,"wait_us":830,"response_us":40,"total_us":882},"lost_bytes":0,"notes":[]}"#,
+            "\n"
+        )
+    );
+}
+
+#[test]
+fn all_kinds_of_exchange_give_the_golden_lines() {
+    let text = lines(Options::default(), |sink| {
+        for exchange in samples::all() {
+            sink.exchange(&exchange).unwrap();
+        }
+    });
+    for line in text.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+    samples::compare_golden("exchanges.jsonl", text.as_bytes());
+}
+
+#[test]
+fn what_is_unknown_is_null_and_what_does_not_apply_is_absent() {
+    let orphan = value(&samples::orphan());
+    for field in ["process", "request", "stream"] {
+        assert_eq!(orphan.get(field), Some(&Value::Null), "{field}");
+    }
+    for field in ["tls", "interim", "upgraded_to", "tunnel"] {
+        assert_eq!(orphan.get(field), None, "{field}");
+    }
+    assert_eq!(
+        orphan["timing"],
+        json!({"request_us":null,"wait_us":null,"response_us":40,"total_us":null})
+    );
+    assert_eq!(orphan["ts"], "2026-11-20T12:00:00.124298789Z");
+    assert_eq!(orphan["notes"], json!(["joined in mid-connection"]));
+
+    let mut bare = samples::orphan();
+    bare.response = None;
+    bare.times = Times::default();
+    assert_eq!(value(&bare)["ts"], Value::Null);
+    assert_eq!(value(&bare)["protocol"], Value::Null);
+}
+
+#[test]
+fn interim_responses_without_a_final_one_stand_beside_it() {
+    let json = value(&samples::unanswered());
+    assert_eq!(json["response"], Value::Null);
+    assert_eq!(
+        json["interim"],
+        json!([{"status":103,"headers":[["Link","</a.css>; rel=preload"]]}])
+    );
+    assert_eq!(json["process"]["cmdline_cut"], true);
+    assert_eq!(json["process"]["uid"], Value::Null);
+    assert_eq!(json["process"]["container"], "0123456789abcdef");
+}
+
+#[test]
+fn an_upgrade_counts_what_follows() {
+    let json = value(&samples::tunnel());
+    assert_eq!(json["upgraded_to"], "tunnel");
+    assert_eq!(json["tunnel"], json!({"sent":1234,"received":5_678_901}));
+    assert_eq!(json["request"]["url"], "example.com:443");
+}
+
+#[test]
+fn a_hole_is_listed() {
+    let json = value(&samples::broken());
+    let body = &json["response"]["body"];
+    assert_eq!(body["size"], Value::Null);
+    assert_eq!(
+        body["missing"],
+        json!([{"offset":600,"length":12,"reason":"ring_full"}])
+    );
+    assert_eq!(body.get("text"), None);
+    assert_eq!(
+        STANDARD
+            .decode(body["base64"].as_str().unwrap())
+            .unwrap()
+            .len(),
+        600
+    );
+}
+
+#[test]
+fn what_is_no_utf8_is_base64_in_place() {
+    let json = value(&samples::hostile());
+    assert_eq!(json["request"]["host"], json!({"base64":"aP8="}));
+    assert_eq!(
+        json["process"]["cmdline"],
+        json!(["a\nPID: 1", {"base64":"/w=="}])
+    );
+    assert_eq!(json["request"]["target"], "/\u{202e}gpj.\u{9b}31m\u{200b}");
+    let line = line(&samples::hostile());
+    assert!(
+        !line
+            .trim_end()
+            .chars()
+            .any(crate::output::escape::is_unsafe)
+    );
+}
+
+#[test]
+fn a_body_broken_off_within_a_character_is_text_up_to_it() {
+    let cut = |state| Body {
+        bytes: b"ab\xc3".to_vec(),
+        state,
+        ..Body::default()
+    };
+    assert_eq!(cut(BodyState::Cut).text(), Some("ab"));
+    assert_eq!(cut(BodyState::Lost).text(), Some("ab"));
+    assert_eq!(cut(BodyState::Complete).text(), None);
+    let invalid = Body {
+        bytes: b"a\xffb".to_vec(),
+        state: BodyState::Cut,
+        ..Body::default()
+    };
+    assert_eq!(invalid.text(), None);
+}
+
+#[test]
+fn a_request_line_has_what_is_known_by_then() {
+    let mut exchange = samples::plain();
+    exchange.response = None;
+    let partial = Options {
+        partial: true,
+        ..Options::default()
+    };
+    let text = lines(partial, |sink| {
+        assert!(sink.wants().requests);
+        sink.request(&exchange).unwrap();
+    });
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["kind"], "request");
+    assert_eq!(json["id"], "7.1");
+    assert_eq!(json["state"], "open");
+    assert_eq!(json["request"]["method"], "GET");
+    assert_eq!(json["request"]["body"], Value::Null);
+    for field in ["response", "timing"] {
+        assert_eq!(json.get(field), None, "{field}");
+    }
+}
+
+#[test]
+fn lines_are_held_until_a_tick_unless_a_terminal_waits() {
+    let shared = Shared::default();
+    let mut sink = Json::new(Box::new(shared.clone()), Options::default());
+    sink.exchange(&samples::plain()).unwrap();
+    assert!(shared.take().is_empty());
+    sink.tick(Timestamp(0)).unwrap();
+    assert!(shared.take().ends_with(b"\n"));
+
+    let options = Options {
+        line_buffered: true,
+        ..Options::default()
+    };
+    let mut sink = Json::new(Box::new(shared.clone()), options);
+    sink.exchange(&samples::plain()).unwrap();
+    assert!(shared.take().ends_with(b"\n"));
+}
+
+#[test]
+fn a_failed_write_is_reported_and_not_repeated() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut sink = Json::new(Box::new(Full), Options::default());
+    sink.exchange(&samples::plain()).unwrap();
+    let error = sink.finish(Timestamp(0)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert!(sink.finish(Timestamp(0)).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_make_one_valid_line(
+        bytes: Vec<u8>, name: Vec<u8>, text: String, state in 0..4_usize,
+    ) {
+        let mut exchange = samples::served();
+        let request = exchange.request.as_mut().unwrap();
+        request.target.clone_from(&bytes);
+        request.method.clone_from(&name);
+        request.headers.push(&name, &bytes);
+        request.body.bytes.clone_from(&bytes);
+        request.body.state = [
+            BodyState::Complete, BodyState::Cut, BodyState::Lost, BodyState::Undecodable,
+        ][state];
+        let response = exchange.response.as_mut().unwrap();
+        response.reason.clone_from(&name);
+        response.body = samples::body(text.as_bytes());
+        exchange.thread = bytes;
+        let line = line(&exchange);
+        prop_assert_eq!(line.matches('\n').count(), 1);
+        let json: Value = serde_json::from_str(&line).unwrap();
+        prop_assert_eq!(&json["response"]["body"]["text"], &Value::from(text));
+    }
+}

@@ -1,0 +1,355 @@
+//! The line of an exchange:
+//!
+//! ```text
+//! 12:00:00.123  curl[4242]  → GET  https://example.com/x  200       5 B   0.88 ms
+//! ```
+//!
+//! Columns are as wide as the widest cell so far, up to a bound, so that a
+//! long stream settles after a few lines and never jumps back. On a terminal
+//! it is the URL that gives way; what went wrong is always in view.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use super::style::{self, styled};
+use super::units::{push_duration, push_size};
+use crate::event::{Direction, Endpoint};
+use crate::exchange::{Exchange, Role, State};
+use crate::output::escape;
+
+/// Columns of `HH:MM:SS.mmm`.
+const TIME: usize = 12;
+/// Columns of a status, a size (`1.23 KiB`) and a duration (`0.88 ms`).
+const STATUS: usize = 3;
+const SIZE: usize = 8;
+const DURATION: usize = 7;
+/// The narrowest URL worth showing.
+const URL_MIN: usize = 12;
+/// Where the URL's column stops growing: a little beyond what is common.
+const URL_BOUND: usize = 80;
+/// A terminal with fewer columns gets fewer facts.
+const NARROW: usize = 110;
+
+/// Whether an exchange is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There is a request's head, and no more.
+    Pending,
+    Ended,
+}
+
+/// The widths of the columns, and what is reused from line to line.
+pub(super) struct Layout {
+    /// Columns of the terminal.
+    width: Option<usize>,
+    color: bool,
+    who: usize,
+    peer: usize,
+    method: usize,
+    url: usize,
+    /// Columns between columns.
+    gap: usize,
+    /// Columns that are left on the line.
+    left: usize,
+    cell: String,
+    text: String,
+    marks: String,
+}
+
+impl Layout {
+    pub(super) fn new(width: Option<usize>, color: bool) -> Self {
+        let narrow = width.is_some_and(|width| width < NARROW);
+        Self {
+            width,
+            color,
+            who: if narrow { 10 } else { 16 },
+            peer: 0,
+            method: 4,
+            url: if narrow { URL_MIN } else { 40 },
+            gap: if narrow { 1 } else { 2 },
+            left: usize::MAX,
+            cell: String::new(),
+            text: String::new(),
+            marks: String::new(),
+        }
+    }
+
+    /// Begins a line.
+    pub(super) fn begin(&mut self, _out: &mut String) {
+        self.left = self.width.unwrap_or(usize::MAX);
+    }
+
+    /// The time, which `push` appends.
+    pub(super) fn time(&mut self, out: &mut String, push: impl FnOnce(&mut String)) {
+        self.cell.clear();
+        push(&mut self.cell);
+        self.put(out, style::FAINT, TIME, Align::Left);
+    }
+
+    /// Everything after the time, and the end of the line.
+    pub(super) fn rest(&mut self, out: &mut String, exchange: &Exchange, progress: Progress) {
+        self.who(out, exchange);
+        self.method(out, exchange);
+        self.marks(exchange, progress);
+        self.url(out, exchange);
+        self.tail(out, exchange, progress);
+        // Cells are padded for what may follow; nothing did.
+        out.truncate(out.trim_end_matches(' ').len());
+        out.push('\n');
+    }
+
+    fn narrow(&self) -> bool {
+        self.width.is_some_and(|width| width < NARROW)
+    }
+
+    /// Process and arrow; without a process the addresses.
+    fn who(&mut self, out: &mut String, exchange: &Exchange) {
+        let arrow = match exchange.role {
+            Role::Client => "→",
+            Role::Server => "←",
+        };
+        let bound = match (&exchange.process, self.narrow()) {
+            (_, true) => 18,
+            (Some(_), false) => 24,
+            (None, false) => 48,
+        };
+        self.cell.clear();
+        match &exchange.process {
+            Some(process) => {
+                self.text.clear();
+                escape::push(&mut self.text, &process.comm);
+                let mut digits = itoa::Buffer::new();
+                let pid = digits.format(process.pid);
+                // The name gives way, the number does not.
+                let room = bound - pid.len() - 2;
+                escape::push_cut(&mut self.cell, &self.text, room);
+                self.cell.push('[');
+                self.cell.push_str(pid);
+                self.cell.push(']');
+            }
+            None => self.endpoint(exchange.info.local.as_ref(), bound),
+        }
+        self.who = self.who.max(escape::width(&self.cell)).min(48);
+        self.space(out, self.gap);
+        self.put(out, style::WHO, self.who, Align::Left);
+        self.space(out, self.gap);
+        self.cell.clear();
+        self.cell.push_str(arrow);
+        self.put(out, style::FAINT, 1, Align::Left);
+        self.space(out, 1);
+        if exchange.process.is_none() && !self.narrow() {
+            self.cell.clear();
+            self.endpoint(exchange.info.peer.as_ref(), bound);
+            self.peer = self.peer.max(escape::width(&self.cell));
+            self.put(out, style::WHO, self.peer, Align::Left);
+            self.space(out, self.gap);
+        }
+    }
+
+    /// Appends an address to the cell.
+    fn endpoint(&mut self, endpoint: Option<&Endpoint>, bound: usize) {
+        self.text.clear();
+        match endpoint {
+            // Writing to a string does not fail.
+            Some(Endpoint::Tcp(address)) => drop(write!(self.text, "{address}")),
+            Some(Endpoint::Unix(path)) => {
+                self.text.push_str("unix:");
+                escape::push(&mut self.text, path.as_bytes());
+            }
+            None => self.text.push('?'),
+        }
+        escape::push_cut(&mut self.cell, &self.text, bound);
+    }
+
+    fn method(&mut self, out: &mut String, exchange: &Exchange) {
+        self.cell.clear();
+        self.text.clear();
+        match &exchange.request {
+            Some(request) => escape::push(&mut self.text, &request.method),
+            None => self.text.push('?'),
+        }
+        escape::push_cut(&mut self.cell, &self.text, 16);
+        self.method = self.method.max(escape::width(&self.cell)).min(7);
+        self.put(out, style::STRONG, self.method, Align::Left);
+        self.space(out, 1);
+    }
+
+    fn url(&mut self, out: &mut String, exchange: &Exchange) {
+        self.text.clear();
+        let style = match &exchange.request {
+            Some(request) => {
+                for part in request.url_parts() {
+                    escape::push(&mut self.text, part);
+                }
+                style::PLAIN
+            }
+            None => {
+                self.text.push_str("(request not seen)");
+                style::FAINT
+            }
+        };
+        let wanted = escape::width(&self.text);
+        // A column for the widest URL so far; marks take from it on their
+        // line alone.
+        let marks = escape::width(&self.marks);
+        let whole = self.gap + STATUS + self.gap + SIZE + self.gap + DURATION;
+        let tail = match (&exchange.response, duration(exchange)) {
+            (Some(_), Some(_)) => whole,
+            (Some(_), None) => whole - self.gap - DURATION,
+            (None, _) => self.gap + STATUS,
+        };
+        let (bound, room) = match self.width {
+            Some(_) => (
+                self.left.saturating_sub(whole).clamp(URL_MIN, URL_BOUND),
+                self.left.saturating_sub(tail + marks).max(URL_MIN),
+            ),
+            None => (URL_BOUND, usize::MAX),
+        };
+        self.url = self.url.max(wanted.min(bound)).min(bound);
+        let column = self.url.min(room);
+        // What is in no column anyway (an URL beyond the bound) may use what
+        // the line has.
+        let shown = if wanted > column { room } else { column };
+        self.cell.clear();
+        push_url(&mut self.cell, &self.text, shown);
+        self.put(out, style, column, Align::Left);
+    }
+
+    fn tail(&mut self, out: &mut String, exchange: &Exchange, progress: Progress) {
+        self.space(out, self.gap);
+        self.cell.clear();
+        let Some(response) = &exchange.response else {
+            let pending = progress == Progress::Pending;
+            self.cell.push(if pending { '…' } else { '-' });
+            self.put(out, style::FAINT, STATUS, Align::Left);
+            return self.put_marks(out, exchange);
+        };
+        let mut digits = itoa::Buffer::new();
+        self.cell.push_str(digits.format(response.status));
+        self.put(out, style::of_status(response.status), STATUS, Align::Left);
+        self.space(out, self.gap);
+        self.cell.clear();
+        let body = &response.body;
+        push_size(&mut self.cell, body.size.unwrap_or(body.encoded_size));
+        self.put(out, style::PLAIN, SIZE, Align::Right);
+        if let Some(nanos) = duration(exchange) {
+            self.space(out, self.gap);
+            self.cell.clear();
+            push_duration(&mut self.cell, nanos);
+            self.put(out, style::FAINT, DURATION, Align::Right);
+        }
+        self.put_marks(out, exchange);
+    }
+
+    /// Collects what is not as it should be, or not as usual.
+    fn marks(&mut self, exchange: &Exchange, progress: Progress) {
+        let narrow = self.narrow();
+        let marks = &mut self.marks;
+        marks.clear();
+        if progress == Progress::Pending {
+            return;
+        }
+        if exchange.response.is_none() {
+            marks.push_str("  no response");
+            if let Some(interim) = exchange.interim.last()
+                && !narrow
+            {
+                let _ = write!(marks, " after {}", interim.status);
+            }
+        }
+        match exchange.state {
+            State::Complete => {}
+            state => {
+                marks.push_str("  ");
+                marks.push_str(state.name());
+            }
+        }
+        if exchange.lost_bytes > 0 {
+            marks.push_str("  lost ");
+            push_size(marks, exchange.lost_bytes);
+        }
+        if let Some(upgrade) = exchange.upgraded_to {
+            marks.push_str("  ");
+            marks.push_str(upgrade.name());
+            if narrow {
+                return;
+            }
+            for (sign, direction) in [(" ↑ ", Direction::Send), (" ↓ ", Direction::Receive)] {
+                let bytes = exchange.tunnel_bytes.get(direction.index());
+                marks.push_str(sign);
+                push_size(marks, bytes.copied().unwrap_or_default());
+            }
+        }
+    }
+
+    fn put_marks(&mut self, out: &mut String, exchange: &Exchange) {
+        let style = match exchange.state {
+            State::Reset | State::Closed => style::BAD,
+            _ if exchange.lost_bytes > 0 => style::BAD,
+            State::Open => style::WARN,
+            State::Complete if exchange.response.is_none() => style::BAD,
+            State::Complete => style::FAINT,
+        };
+        std::mem::swap(&mut self.cell, &mut self.marks);
+        let width = escape::width(&self.cell);
+        self.put(out, style, width, Align::Left);
+    }
+
+    fn space(&mut self, out: &mut String, columns: usize) {
+        let columns = columns.min(self.left);
+        pad(out, columns);
+        self.left -= columns;
+    }
+
+    /// Appends the cell, padded to `width`, as far as the line goes.
+    fn put(&mut self, out: &mut String, style: Style, width: usize, align: Align) {
+        let needed = escape::width(&self.cell);
+        let padding = width.saturating_sub(needed);
+        if align == Align::Right {
+            self.space(out, padding);
+        }
+        let left = self.left;
+        let mut used = 0;
+        if !self.cell.is_empty() && left > 0 {
+            styled(out, style, self.color, |out| {
+                used = escape::push_cut(out, &self.cell, left);
+            });
+        }
+        self.left -= used;
+        if align == Align::Left {
+            self.space(out, padding);
+        }
+    }
+}
+
+/// First byte of the request to last byte of the response, in nanoseconds.
+fn duration(exchange: &Exchange) -> Option<u64> {
+    let times = &exchange.times;
+    Some(times.response_end?.nanos_since(times.request_start?))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Align {
+    Left,
+    Right,
+}
+
+fn pad(out: &mut String, columns: usize) {
+    out.extend(std::iter::repeat_n(' ', columns));
+}
+
+/// Appends a URL in at most `columns`: the end of the query goes first, then
+/// the middle, because the last part of a path says most.
+fn push_url(out: &mut String, url: &str, columns: usize) {
+    let path = url.find('?').map_or(url, |at| url.get(..at).unwrap_or(url));
+    if escape::width(url) <= columns || escape::width(path) < columns || columns < URL_MIN {
+        escape::push_cut(out, url, columns);
+        return;
+    }
+    let (end, used) = escape::suffix(path, columns * 2 / 5);
+    let (start, _) = escape::prefix(path, columns - 1 - used);
+    out.push_str(start);
+    out.push('…');
+    out.push_str(end);
+}

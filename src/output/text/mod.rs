@@ -1,0 +1,127 @@
+//! `-o text`: one line per exchange for people, `-v` with headers in the
+//! manner of `curl -v`, `-vv` with bodies.
+//!
+//! Nothing that came off the wire or out of a process is printed but through
+//! [`super::escape`], whether a terminal reads it or not. Lines are cut to
+//! the terminal's width, headers and bodies are not.
+
+use std::io::{self, Write};
+
+use super::{Sink, Wants};
+use crate::event::Timestamp;
+use crate::exchange::Exchange;
+
+mod body;
+mod line;
+mod style;
+mod units;
+mod verbose;
+
+use line::{Layout, Progress};
+use units::Clock;
+
+/// Text is collected up to so many bytes before it is written.
+const ENOUGH: usize = 64 << 10;
+
+/// What may vary.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// 0: lines, 1: headers too, 2: and bodies.
+    pub verbosity: u8,
+    /// Use colours.
+    pub color: bool,
+    /// Times of day in UTC, not in the machine's zone.
+    pub utc: bool,
+    /// Columns of the terminal to cut lines to; `None` does not cut.
+    pub width: Option<usize>,
+    /// A line as soon as a request's header is there.
+    pub partial: bool,
+    /// Write after every exchange (a terminal), not only when enough has been
+    /// collected or time has passed.
+    pub line_buffered: bool,
+}
+
+/// Writes text.
+pub struct Text {
+    out: Box<dyn Write>,
+    options: Options,
+    buffer: String,
+    clock: Clock,
+    layout: Layout,
+}
+
+impl Text {
+    /// A sink that writes to `out`.
+    #[must_use]
+    pub fn new(out: Box<dyn Write>, options: Options) -> Self {
+        Self {
+            out,
+            options,
+            buffer: String::new(),
+            clock: Clock::new(options.utc),
+            layout: Layout::new(options.width, options.color),
+        }
+    }
+
+    fn line(&mut self, exchange: &Exchange, progress: Progress) {
+        let time = exchange.start();
+        self.layout.begin(&mut self.buffer);
+        self.layout
+            .time(&mut self.buffer, |out| self.clock.push(out, time));
+        self.layout.rest(&mut self.buffer, exchange, progress);
+    }
+
+    fn written(&mut self) -> io::Result<()> {
+        if self.options.line_buffered || self.buffer.len() >= ENOUGH {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let written = self.out.write_all(self.buffer.as_bytes());
+        // Cleared after a failure too, so that the end of the run does not
+        // write a second time what may have been written in part.
+        self.buffer.clear();
+        written?;
+        self.out.flush()
+    }
+}
+
+impl Sink for Text {
+    fn wants(&self) -> Wants {
+        Wants {
+            bodies: self.options.verbosity >= 2,
+            wire: false,
+            requests: self.options.partial,
+        }
+    }
+
+    fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.line(exchange, Progress::Pending);
+        self.written()
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.line(exchange, Progress::Ended);
+        if self.options.verbosity >= 1 {
+            let bodies = self.options.verbosity >= 2;
+            verbose::push(&mut self.buffer, exchange, self.options.color, bodies);
+        }
+        self.written()
+    }
+
+    fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
+        self.flush()
+    }
+
+    fn finish(&mut self, _now: Timestamp) -> io::Result<()> {
+        self.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,273 @@
+//! What a person sees.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::output::escape;
+use crate::output::samples::{self, Shared};
+use crate::process::Process;
+
+fn utc() -> Options {
+    Options {
+        utc: true,
+        ..Options::default()
+    }
+}
+
+fn text(options: Options, exchanges: &[Exchange]) -> String {
+    let shared = Shared::default();
+    let mut sink = Text::new(Box::new(shared.clone()), options);
+    for exchange in exchanges {
+        sink.exchange(exchange).unwrap();
+    }
+    sink.finish(Timestamp(0)).unwrap();
+    shared.take_text()
+}
+
+#[test]
+fn all_kinds_of_exchange_give_the_golden_text() {
+    for (name, verbosity, width) in [
+        ("lines.txt", 0, None),
+        ("lines-80.txt", 0, Some(80)),
+        ("lines-140.txt", 0, Some(140)),
+        ("headers.txt", 1, None),
+        ("bodies.txt", 2, None),
+    ] {
+        let options = Options {
+            verbosity,
+            width,
+            ..utc()
+        };
+        let text = text(options, &samples::all());
+        samples::compare_golden(name, text.as_bytes());
+    }
+}
+
+#[test]
+fn a_line_is_never_wider_than_the_terminal() {
+    for width in [0, 1, 12, 30, 50, 79, 80, 110, 140, 300] {
+        let options = Options {
+            width: Some(width),
+            ..utc()
+        };
+        let mut exchanges = samples::all();
+        exchanges.extend(samples::all());
+        for line in text(options, &exchanges).lines() {
+            assert!(escape::width(line) <= width, "{width}: {line}");
+        }
+    }
+}
+
+#[test]
+fn without_a_terminal_nothing_is_cut() {
+    let mut exchange = samples::plain();
+    let long = "/a".repeat(500);
+    exchange.request = Some(samples::request("GET", "https", "example.com", &long));
+    assert!(text(utc(), &[exchange]).contains(&long));
+}
+
+#[test]
+fn columns_grow_once_and_stay() {
+    let mut exchanges = vec![samples::plain()];
+    for target in ["/a/longer/path/than/the/column/is", "/x", "/y"] {
+        let mut exchange = samples::plain();
+        exchange.request = Some(samples::request("GET", "https", "example.com", target));
+        exchanges.push(exchange);
+    }
+    let text = text(utc(), &exchanges);
+    let places: Vec<usize> = text.lines().map(|l| l.find("  200 ").unwrap()).collect();
+    assert!(places[1] > places[0]);
+    assert_eq!(places[1..], [places[1]; 3]);
+}
+
+#[test]
+fn a_long_url_loses_its_query_first_and_then_its_middle() {
+    let line = |target: &str| {
+        let mut exchange = samples::plain();
+        exchange.request = Some(samples::request("GET", "https", "example.com", target));
+        let options = Options {
+            width: Some(80),
+            ..utc()
+        };
+        text(options, &[exchange])
+    };
+    assert!(line("/x?q=a+long+question+that+goes+on").contains("example.com/x?q="));
+    let cut = line("/some/long/path/that/goes/on/to/users?q=1");
+    assert!(
+        cut.contains("https://") && cut.contains("/to/users "),
+        "{cut}"
+    );
+}
+
+#[test]
+fn a_pending_request_has_no_status() {
+    let mut exchange = samples::plain();
+    exchange.response = None;
+    let options = Options {
+        partial: true,
+        ..utc()
+    };
+    let shared = Shared::default();
+    let mut sink = Text::new(Box::new(shared.clone()), options);
+    assert!(sink.wants().requests);
+    sink.request(&exchange).unwrap();
+    sink.tick(Timestamp(0)).unwrap();
+    let text = shared.take_text();
+    assert!(
+        text.ends_with("…\n") && text.contains("https://example.com/x"),
+        "{text}"
+    );
+}
+
+#[test]
+fn colours_change_nothing_but_colours() {
+    for verbosity in [0, 1, 2] {
+        let plain = Options {
+            verbosity,
+            width: Some(100),
+            ..utc()
+        };
+        let colored = Options {
+            color: true,
+            ..plain
+        };
+        let mut stripped = String::new();
+        let colored = text(colored, &samples::all());
+        let mut pieces = colored.split('\x1b');
+        stripped.push_str(pieces.next().unwrap());
+        for piece in pieces {
+            stripped.push_str(piece.split_once('m').unwrap().1);
+        }
+        assert_eq!(
+            stripped.replace(' ', ""),
+            text(plain, &samples::all()).replace(' ', "")
+        );
+        assert!(colored.contains("\x1b[32m200"));
+    }
+}
+
+#[test]
+fn bodies_are_wanted_only_for_vv() {
+    for (verbosity, bodies) in [(0, false), (1, false), (2, true)] {
+        let options = Options { verbosity, ..utc() };
+        let sink = Text::new(Box::new(Shared::default()), options);
+        assert_eq!(sink.wants().bodies, bodies);
+        assert!(!sink.wants().requests);
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_at_4_kib_and_the_rest_is_counted() {
+    let mut exchange = samples::plain();
+    let body = format!("{}é{}", "a".repeat(4095), "b".repeat(5000));
+    exchange.response = Some(samples::response(200, "OK", "text/plain", body.as_bytes()));
+    let options = Options {
+        verbosity: 2,
+        ..utc()
+    };
+    let text = text(options, &[exchange]);
+    assert!(text.contains(&"a".repeat(4095)));
+    assert!(!text.contains('é') && !text.contains("bb"));
+    assert!(text.contains("[… 4.88 KiB more]"), "{text}");
+}
+
+#[test]
+fn nothing_is_held_after_a_tick_or_on_a_terminal() {
+    let shared = Shared::default();
+    let mut sink = Text::new(Box::new(shared.clone()), utc());
+    sink.exchange(&samples::plain()).unwrap();
+    assert!(shared.take().is_empty());
+    sink.tick(Timestamp(0)).unwrap();
+    assert!(!shared.take().is_empty());
+    let options = Options {
+        line_buffered: true,
+        ..utc()
+    };
+    let mut sink = Text::new(Box::new(shared.clone()), options);
+    sink.exchange(&samples::plain()).unwrap();
+    assert!(shared.take().ends_with(b"\n"));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_give_safe_text(
+        bytes: Vec<u8>, name: Vec<u8>, text_body: String, width in 0..200_usize, pid: u32,
+    ) {
+        let mut exchange = samples::served();
+        exchange.process = Some(Arc::new(Process {
+            pid,
+            comm: bytes.clone(),
+            exe: Some(bytes.clone()),
+            cmdline: vec![bytes.clone(), name.clone()],
+            container: Some(text_body.clone()),
+            ..Process::default()
+        }));
+        let request = exchange.request.as_mut().unwrap();
+        request.target.clone_from(&bytes);
+        request.method.clone_from(&name);
+        request.headers.push(&name, &bytes);
+        request.body.bytes.clone_from(&bytes);
+        let response = exchange.response.as_mut().unwrap();
+        response.reason.clone_from(&name);
+        response.body = samples::body(text_body.as_bytes());
+        response.headers = crate::exchange::Fields::default();
+        response.headers.push(b"Content-Type", &bytes);
+        exchange.thread = bytes;
+        let options = Options { verbosity: 2, width: Some(width), ..utc() };
+        let text = text(options, &[exchange]);
+        prop_assert!(!text.chars().any(|c| escape::is_unsafe(c) && c != '\n' && c != '\t'));
+        prop_assert!(escape::width(text.lines().next().unwrap()) <= width);
+    }
+}
+
+/// Prints what the samples look like: `cargo test … show -- --ignored --nocapture`.
+#[test]
+#[ignore = "for eyes, not for the machine"]
+fn show() {
+    let width = std::env::var("COLUMNS").ok().and_then(|w| w.parse().ok());
+    let targets = [
+        "/",
+        "/api/v1/users?page=2&limit=50&sort=name",
+        "/assets/app.3f2b1c.js",
+        "/login",
+        "/api/v1/orders/8bb0e0b2-6c8a-4b5b-9d3e-0a6b3f0c1d2e/items",
+        "/favicon.ico",
+    ];
+    let statuses = [200, 200, 304, 302, 500, 404];
+    let mut exchanges = Vec::new();
+    for n in 0..12_usize {
+        let mut exchange = samples::plain();
+        let method = ["GET", "GET", "POST"][n % 3];
+        let host = ["shop.example.com", "localhost:8080"][n / 3 % 2];
+        exchange.request = Some(samples::request(
+            method,
+            ["https", "http"][n / 3 % 2],
+            host,
+            targets[n % 6],
+        ));
+        let mut response = samples::response(statuses[n % 6], "X", "text/html", b"<p>hello</p>\n");
+        response.body.size = Some(10_u64.pow(n as u32 % 7) * 3);
+        exchange.response = Some(response);
+        exchange.times.request_start = Some(Timestamp(samples::NOON + n as u64 * 1_234_567));
+        exchange.times.response_end = Some(Timestamp(
+            samples::NOON + n as u64 * 1_234_567 + 10_u64.pow(n as u32),
+        ));
+        if n % 4 == 1 {
+            exchange.process = Some(samples::process(31_337, "gunicorn", &["gunicorn"]));
+            exchange.role = crate::exchange::Role::Server;
+        }
+        exchanges.push(exchange);
+    }
+    exchanges.extend(samples::all());
+    for verbosity in [0, 2] {
+        let options = Options {
+            verbosity,
+            width,
+            color: true,
+            ..utc()
+        };
+        print!("{}", text(options, &exchanges));
+    }
+}

@@ -1,0 +1,211 @@
+//! `-v` and `-vv`: what follows the line of an exchange, in the manner of
+//! `curl -v`. `>` is the request and `<` the response, whoever sent them;
+//! `*` is what httpsniff has to say. Bodies are indented, so that nothing in
+//! them can pass for one of these.
+
+use std::fmt::Write as _;
+
+use super::body;
+use super::style::{self, styled};
+use crate::exchange::{Exchange, Fields, Interim, Role};
+use crate::output::escape;
+use crate::process::Process;
+
+/// Appends everything, and an empty line.
+pub(super) fn push(out: &mut String, exchange: &Exchange, color: bool, bodies: bool) {
+    let mut writer = Writer { out, color };
+    writer.facts(exchange);
+    if let Some(request) = &exchange.request {
+        writer.start_line('>', |out| {
+            escape::push(out, &request.method);
+            out.push(' ');
+            escape::push(out, &request.target);
+            out.push(' ');
+            out.push_str(request.version.name());
+        });
+        writer.fields('>', &request.headers);
+        writer.line('>', |_| {});
+        if bodies {
+            body::push(writer.out, &request.body, &request.headers, color);
+        }
+        writer.trailers('>', &request.trailers);
+    }
+    for interim in &exchange.interim {
+        writer.interim(interim);
+    }
+    if let Some(response) = &exchange.response {
+        for interim in &response.interim {
+            writer.interim(interim);
+        }
+        writer.start_line('<', |out| {
+            let _ = write!(out, "{} {}", response.version.name(), response.status);
+            if !response.reason.is_empty() {
+                out.push(' ');
+                escape::push(out, &response.reason);
+            }
+        });
+        writer.fields('<', &response.headers);
+        writer.line('<', |_| {});
+        if bodies {
+            body::push(writer.out, &response.body, &response.headers, color);
+        }
+        writer.trailers('<', &response.trailers);
+    }
+    out.push('\n');
+}
+
+struct Writer<'a> {
+    out: &'a mut String,
+    color: bool,
+}
+
+impl Writer<'_> {
+    /// A line that begins with `sign`.
+    fn line(&mut self, sign: char, write: impl FnOnce(&mut String)) {
+        styled(self.out, style::FAINT, self.color, |out| out.push(sign));
+        let start = self.out.len();
+        self.out.push(' ');
+        write(self.out);
+        if self.out.len() == start + 1 {
+            self.out.truncate(start);
+        }
+        self.out.push('\n');
+    }
+
+    fn start_line(&mut self, sign: char, write: impl FnOnce(&mut String)) {
+        let color = self.color;
+        self.line(sign, |out| styled(out, style::STRONG, color, write));
+    }
+
+    fn fields(&mut self, sign: char, fields: &Fields) {
+        for (name, value) in fields.iter() {
+            self.line(sign, |out| {
+                escape::push(out, name);
+                out.push(':');
+                if !value.is_empty() {
+                    out.push(' ');
+                    escape::push(out, value);
+                }
+            });
+        }
+    }
+
+    fn trailers(&mut self, sign: char, trailers: &Fields) {
+        if !trailers.is_empty() {
+            self.line('*', |out| out.push_str("trailers after the body:"));
+            self.fields(sign, trailers);
+        }
+    }
+
+    fn interim(&mut self, interim: &Interim) {
+        self.start_line('<', |out| {
+            let _ = write!(out, "HTTP/1.1 {}", interim.status);
+        });
+        self.fields('<', &interim.headers);
+        self.line('<', |_| {});
+    }
+
+    /// Connection, process and notes.
+    fn facts(&mut self, exchange: &Exchange) {
+        self.line('*', |out| {
+            let info = &exchange.info;
+            for (n, end) in [&info.local, &info.peer].into_iter().enumerate() {
+                if n > 0 {
+                    out.push_str(match exchange.role {
+                        Role::Client => " → ",
+                        Role::Server => " ← ",
+                    });
+                }
+                match end {
+                    Some(end) => {
+                        let start = out.len();
+                        let _ = write!(out, "{end}");
+                        escape_from(out, start);
+                    }
+                    None => out.push_str("unknown address"),
+                }
+            }
+            if info.key.source.is_tls() {
+                out.push_str(", ");
+                let library = info.tls_library.as_deref();
+                escape::push(out, library.unwrap_or(info.key.source.name()).as_bytes());
+            }
+            let _ = write!(
+                out,
+                ", exchange {}.{}",
+                exchange.connection, exchange.ordinal
+            );
+        });
+        if let Some(process) = &exchange.process {
+            self.line('*', |out| facts_of(out, process, exchange));
+            if !process.cmdline.is_empty() {
+                self.line('*', |out| command_line(out, process));
+            }
+        }
+        for note in &exchange.notes {
+            self.line('*', |out| escape::push(out, note.as_bytes()));
+        }
+    }
+}
+
+fn facts_of(out: &mut String, process: &Process, exchange: &Exchange) {
+    escape::push(out, &process.comm);
+    let _ = write!(out, "[{}]", process.pid);
+    if !exchange.thread.is_empty() && exchange.thread != process.comm {
+        out.push_str(", thread ");
+        escape::push(out, &exchange.thread);
+        if exchange.tid != 0 {
+            let _ = write!(out, "[{}]", exchange.tid);
+        }
+    }
+    if let Some(exe) = &process.exe {
+        out.push_str(", ");
+        escape::push(out, exe);
+    }
+    if let Some(uid) = process.uid {
+        let _ = write!(out, ", uid {uid}");
+    }
+    if let Some(container) = &process.container {
+        out.push_str(", container ");
+        // As long as docker shows it.
+        escape::push(
+            out,
+            container
+                .as_bytes()
+                .get(..12)
+                .unwrap_or(container.as_bytes()),
+        );
+    }
+}
+
+/// The arguments, in quotes where a shell would want them.
+fn command_line(out: &mut String, process: &Process) {
+    for (n, argument) in process.cmdline.iter().enumerate() {
+        if n > 0 {
+            out.push(' ');
+        }
+        let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_./:=@%+,~^".contains(b) || *b >= 0x80;
+        let quote = argument.is_empty() || !argument.iter().all(plain);
+        if quote {
+            out.push('\'');
+        }
+        escape::push(out, argument);
+        if quote {
+            out.push('\'');
+        }
+    }
+    if process.cmdline_cut {
+        out.push_str(" …");
+    }
+}
+
+/// Escapes what stands in `out` from `start` on.
+fn escape_from(out: &mut String, start: usize) {
+    if out
+        .get(start..)
+        .is_some_and(|new| new.chars().any(escape::is_unsafe))
+    {
+        let raw = out.split_off(start);
+        escape::push(out, raw.as_bytes());
+    }
+}

@@ -667,8 +667,8 @@ impl Conversation {
         let Some(open) = self.queue.get_mut(index) else {
             return Ok(());
         };
-        open.judge(core, true);
         open.exchange.info = self.info.clone();
+        open.judge(core, true);
         let whole = open.request_done && open.response_done && !open.truncated;
         let lasting = self.tunnel == Some(open.exchange.ordinal)
             && self.ending.is_some_and(|e| e != Ending::Closed);

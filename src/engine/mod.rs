@@ -81,7 +81,7 @@ impl Engine {
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         self.core.now = self.core.now.max(event.time);
         self.table.event(&mut self.core, event)?;
-        self.table.expire(&mut self.core)
+        self.table.expire_often(&mut self.core)
     }
 
     /// Lets time pass: gives up on holes, on requests that do not come;

@@ -123,6 +123,15 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// An empty list with room for `fields` fields of `bytes` bytes in all.
+    #[must_use]
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            spans: Vec::with_capacity(fields),
+        }
+    }
+
     /// Appends a field.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         let name = self.append(name);

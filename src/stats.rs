@@ -11,6 +11,10 @@ pub struct Stats {
     pub http_connections: u64,
     /// Of them: TLS bytes on a socket (17 03 03 and the like).
     pub tls_connections: u64,
+    /// Of them: HTTP/2 by its preface, which is not read yet.
+    pub http2_connections: u64,
+    /// Of them: forgotten because too many were open at once.
+    pub evicted_connections: u64,
     /// Bytes in both directions of all connections.
     pub bytes: u64,
     /// Bytes on connections that are not HTTP, TLS apart.

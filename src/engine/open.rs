@@ -1,0 +1,199 @@
+//! An exchange that has not ended yet.
+
+use std::collections::VecDeque;
+
+use super::core::Core;
+use crate::event::{Direction, MissingReason};
+use crate::exchange::{Body, BodyState, Exchange, Missing, Request};
+use crate::filter::{Subject, Verdict};
+use crate::flow::OwnedOrigin;
+
+/// Which of the two messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Request,
+    Response,
+}
+
+/// Bytes of the wire that wait for the filter.
+#[derive(Debug)]
+pub(super) struct HeldWire {
+    pub(super) direction: Direction,
+    pub(super) offset: u64,
+    pub(super) origin: OwnedOrigin,
+    pub(super) content: HeldContent,
+}
+
+#[derive(Debug)]
+pub(super) enum HeldContent {
+    Bytes(Vec<u8>),
+    Gap { length: u64, reason: MissingReason },
+}
+
+/// An exchange that has not ended yet.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) exchange: Exchange,
+    pub(super) verdict: Verdict,
+    /// The request as it was before masking, while the filter needs it.
+    pub(super) plain: Option<Box<Request>>,
+    /// The request was seen to its end, or will not be.
+    pub(super) request_done: bool,
+    pub(super) response_done: bool,
+    /// A message ended before its end.
+    pub(super) truncated: bool,
+    /// `Expect: 100-continue`, and no such response so far.
+    pub(super) expects_continue: bool,
+    /// Requests before this one may have been lost.
+    pub(super) after_loss: bool,
+    /// The connection may become something else with the response.
+    pub(super) may_upgrade: bool,
+    pub(super) held: VecDeque<HeldWire>,
+    /// Bytes in `held`.
+    pub(super) held_bytes: u64,
+    /// What is counted in the budget for this exchange.
+    pub(super) charged: u64,
+}
+
+impl Open {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        Self {
+            exchange,
+            verdict: Verdict::Undecided,
+            plain: None,
+            request_done: false,
+            response_done: false,
+            truncated: false,
+            expects_continue: false,
+            after_loss: false,
+            may_upgrade: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            charged: 0,
+        }
+    }
+
+    /// Asks the filter, if it has not decided yet.
+    pub(super) fn judge(&mut self, core: &Core, last: bool) {
+        if self.verdict != Verdict::Undecided {
+            return;
+        }
+        self.verdict = core.judge(&Subject {
+            process: self.exchange.process.as_deref(),
+            thread: &self.exchange.thread,
+            info: &self.exchange.info,
+            request: self.plain.as_deref().or(self.exchange.request.as_ref()),
+            status: self.exchange.response.as_ref().map(|r| r.status),
+            last,
+        });
+        if self.verdict != Verdict::Undecided {
+            self.plain = None;
+        }
+    }
+
+    pub(super) fn is_wanted(&self) -> bool {
+        matches!(self.verdict, Verdict::Keep | Verdict::Undecided)
+    }
+
+    pub(super) fn note(&mut self, note: &'static str) {
+        if !self.exchange.notes.contains(&note) {
+            self.exchange.notes.push(note);
+        }
+    }
+
+    fn body(&mut self, part: Part) -> Option<&mut Body> {
+        match part {
+            Part::Request => self.exchange.request.as_mut().map(|r| &mut r.body),
+            Part::Response => self.exchange.response.as_mut().map(|r| &mut r.body),
+        }
+    }
+
+    /// Bytes of the body so far, holes included.
+    pub(super) fn body_size(&self, part: Part) -> u64 {
+        match part {
+            Part::Request => self.exchange.request.as_ref().map(|r| &r.body),
+            Part::Response => self.exchange.response.as_ref().map(|r| &r.body),
+        }
+        .map_or(0, |body| body.encoded_size)
+    }
+
+    /// Appends to a body.
+    pub(super) fn body_bytes(&mut self, core: &mut Core, part: Part, bytes: &[u8]) {
+        let keep = core.wants.bodies && self.is_wanted();
+        let Some(body) = self.body(part) else { return };
+        let size = body.encoded_size;
+        body.encoded_size = size.saturating_add(bytes.len() as u64);
+        if !keep {
+            return;
+        }
+        let kept = body.bytes.len() as u64;
+        let room = core.config.max_body.saturating_sub(kept);
+        let n = (bytes.len() as u64).min(room);
+        // Nothing is kept after a hole.
+        if n == 0 || kept != size {
+            return;
+        }
+        if core.budget.take(n) {
+            body.bytes
+                .extend_from_slice(bytes.get(..n as usize).unwrap_or_default());
+            self.charged += n;
+        } else {
+            self.body_missing(core, part, size, n, MissingReason::MemoryLimit);
+            core.lose(MissingReason::MemoryLimit, n);
+        }
+    }
+
+    /// Notes a hole in the body's next bytes.
+    pub(super) fn body_gap(&mut self, core: &Core, part: Part, length: u64, reason: MissingReason) {
+        let offset = self.body_size(part);
+        self.body_missing(core, part, offset, length, reason);
+        if let Some(body) = self.body(part) {
+            body.encoded_size = offset.saturating_add(length);
+        }
+    }
+
+    fn body_missing(
+        &mut self,
+        _core: &Core,
+        part: Part,
+        offset: u64,
+        length: u64,
+        reason: MissingReason,
+    ) {
+        /// Holes that are listed one by one.
+        const LISTED: usize = 4096;
+        self.exchange.lost_bytes = self.exchange.lost_bytes.saturating_add(length);
+        let Some(body) = self.body(part) else { return };
+        let full = body.missing.len() >= LISTED;
+        match body.missing.last_mut() {
+            Some(last)
+                if full
+                    || (last.reason == reason
+                        && last.offset.saturating_add(last.length) == offset) =>
+            {
+                last.length = offset.saturating_add(length).saturating_sub(last.offset);
+            }
+            _ => body.missing.push(Missing {
+                offset,
+                length,
+                reason,
+            }),
+        }
+    }
+
+    /// Settles what is said of a body that has ended.
+    pub(super) fn body_end(&mut self, core: &Core, part: Part, truncated: bool) {
+        self.truncated |= truncated;
+        let max_body = core.config.max_body;
+        let Some(body) = self.body(part) else { return };
+        let holes = !body.missing.is_empty();
+        body.state = if holes || truncated {
+            BodyState::Lost
+        } else if body.encoded_size > max_body {
+            BodyState::Cut
+        } else {
+            BodyState::Complete
+        };
+        body.size = (body.encodings.is_empty() && !holes).then_some(body.encoded_size);
+    }
+}

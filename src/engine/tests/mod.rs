@@ -1,0 +1,7 @@
+//! Claims about what comes out of the engine for what goes in.
+
+mod gaps;
+mod http1;
+mod order;
+mod support;
+mod wire;

@@ -1,0 +1,211 @@
+//! The hand-over of a kept exchange's bytes, as they were on the wire, to the
+//! sinks that want them.
+//!
+//! Bytes of an exchange that the filter has not decided yet are held, and so
+//! are those of the exchanges after it, for the offsets of a direction only
+//! rise.
+
+use std::io;
+
+use super::conversation::Conversation;
+use super::core::Core;
+use super::open::{HeldContent, HeldWire};
+use crate::event::{Direction, MissingReason};
+use crate::filter::Verdict;
+use crate::flow::Origin;
+use crate::output::{Content, Wire};
+
+/// Bytes held of one undecided exchange.
+const HELD_LIMIT: u64 = 8 << 20;
+
+/// What a held piece costs beyond its bytes.
+const HELD_COST: u64 = 128;
+
+impl Conversation {
+    /// Hands over a piece of the exchange `ordinal`, or holds it.
+    pub(super) fn wire(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        ordinal: u64,
+        offset: u64,
+        origin: &Origin<'_>,
+        content: Content<'_>,
+    ) -> io::Result<()> {
+        if !core.wants.wire || matches!(content, Content::Bytes([])) {
+            return Ok(());
+        }
+        let mut undecided = false;
+        for open in &mut self.queue {
+            undecided |= open.verdict == Verdict::Undecided;
+            if open.exchange.ordinal != ordinal {
+                continue;
+            }
+            if !open.is_wanted() {
+                return Ok(());
+            }
+            if !undecided && open.held.is_empty() {
+                return self.give(core, direction, offset, origin, content);
+            }
+            let room = HELD_LIMIT.saturating_sub(open.held_bytes);
+            let content = match content {
+                Content::End { .. } => return Ok(()),
+                Content::Gap { length, reason } => HeldContent::Gap { length, reason },
+                Content::Bytes(bytes) => {
+                    let cost = bytes.len() as u64 + HELD_COST;
+                    if cost <= room && core.budget.take(cost) {
+                        open.held_bytes += cost;
+                        HeldContent::Bytes(bytes.to_vec())
+                    } else {
+                        HeldContent::Gap {
+                            length: bytes.len() as u64,
+                            reason: MissingReason::MemoryLimit,
+                        }
+                    }
+                }
+            };
+            if let HeldContent::Gap { length, reason } = content
+                && let Some(last) = open.held.back_mut()
+                && last.direction == direction
+                && let HeldContent::Gap {
+                    length: before,
+                    reason: same,
+                } = &mut last.content
+                && *same == reason
+                && last.offset.wrapping_add(*before) == offset
+            {
+                *before += length;
+                return Ok(());
+            }
+            open.held.push_back(HeldWire {
+                direction,
+                offset,
+                origin: origin.to_owned(),
+                content,
+            });
+            return Ok(());
+        }
+        Ok(())
+    }
+
+    /// Hands over what is held and decided by now.
+    pub(super) fn flush_wire(&mut self, core: &mut Core) -> io::Result<()> {
+        if !core.wants.wire {
+            return Ok(());
+        }
+        for index in 0..self.queue.len() {
+            let Some(open) = self.queue.get_mut(index) else {
+                break;
+            };
+            if open.verdict == Verdict::Undecided {
+                return Ok(());
+            }
+            self.flush_exchange(core, index)?;
+        }
+        self.give_ends(core)
+    }
+
+    /// Hands over or forgets what is held of a decided exchange.
+    pub(super) fn flush_exchange(&mut self, core: &mut Core, index: usize) -> io::Result<()> {
+        let Some(open) = self.queue.get_mut(index) else {
+            return Ok(());
+        };
+        let held = std::mem::take(&mut open.held);
+        core.budget.give(std::mem::take(&mut open.held_bytes));
+        if open.verdict != Verdict::Keep {
+            return Ok(());
+        }
+        for piece in held {
+            let content = match &piece.content {
+                HeldContent::Bytes(bytes) => Content::Bytes(bytes),
+                HeldContent::Gap { length, reason } => {
+                    if *reason == MissingReason::MemoryLimit {
+                        core.lose(*reason, *length);
+                    }
+                    Content::Gap {
+                        length: *length,
+                        reason: *reason,
+                    }
+                }
+            };
+            self.give(
+                core,
+                piece.direction,
+                piece.offset,
+                &piece.origin.get(),
+                content,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Hands over the ends of directions, once nothing undecided is before
+    /// them, if any bytes were handed over.
+    pub(super) fn give_ends(&mut self, core: &mut Core) -> io::Result<()> {
+        let undecided = |v: Verdict| v == Verdict::Undecided;
+        if !self.wire_given || self.queue.iter().any(|o| undecided(o.verdict)) {
+            return Ok(());
+        }
+        for direction in [Direction::Send, Direction::Receive] {
+            let side = self.side(direction);
+            if side.end_given {
+                continue;
+            }
+            if let Some((offset, origin)) = side.end.take() {
+                side.end_given = true;
+                let content = Content::End { synthetic: false };
+                self.give(core, direction, offset, &origin.get(), content)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every direction that has not ended.
+    pub(super) fn give_all_ends(
+        &mut self,
+        core: &mut Core,
+        offsets: [u64; 2],
+        origin: &Origin<'_>,
+        synthetic: bool,
+    ) -> io::Result<()> {
+        self.give_ends(core)?;
+        if !self.wire_given {
+            return Ok(());
+        }
+        for direction in [Direction::Send, Direction::Receive] {
+            let side = self.side(direction);
+            if !side.end_given {
+                side.end_given = true;
+                let content = Content::End { synthetic };
+                let offset = offsets[direction.index()];
+                self.give(core, direction, offset, origin, content)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        offset: u64,
+        origin: &Origin<'_>,
+        content: Content<'_>,
+    ) -> io::Result<()> {
+        if core.is_done() && !matches!(content, Content::End { .. }) {
+            return Ok(());
+        }
+        self.wire_given = true;
+        core.wire(&Wire {
+            connection: self.number,
+            info: &self.info,
+            direction: self.outward(direction),
+            time: origin.time,
+            process: origin.process,
+            tid: origin.tid,
+            thread: origin.thread,
+            offset,
+            content,
+        })
+    }
+}

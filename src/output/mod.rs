@@ -84,6 +84,8 @@ pub enum Content<'a> {
         /// Nothing on the wire said so: the capture or the filter ended it.
         synthetic: bool,
     },
+    /// The connection was reset: nothing more comes in either direction.
+    Reset,
 }
 
 /// An output. Errors end the run, but for a broken pipe, which ends it well.

@@ -1,0 +1,619 @@
+//! Writes one stream: handshake, segments, holes and the end, with the
+//! comments that go with each packet.
+
+use std::borrow::Cow;
+use std::io;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use super::address::Addresses;
+use super::block::{BlockWriter, MAX_OPTION, Meta};
+use super::comment::Who;
+use super::conversation::{Conversation, View};
+use super::feed::{Body, Feed, Piece};
+use super::note::Note;
+use super::packet::{ACK, FIN, MAX_SEGMENT, PSH, RST, SYN, Segment};
+use super::remarks::Ports;
+use crate::event::{Direction, Endpoint, MissingReason, Timestamp};
+
+/// Holes up to this length are filled with zeros, so that the message still
+/// dissects.
+const MAX_ZEROS: u64 = 256 << 10;
+/// Longer ones up to this are packets of which only the headers are stored;
+/// beyond it a new stream begins.
+const MAX_HEADERS_ONLY: u64 = 64 << 20;
+/// The other end acknowledges after so many bytes.
+const ACKNOWLEDGE_EVERY: u64 = 1 << 20;
+
+/// Where packets go.
+pub(super) struct Out {
+    pub(super) blocks: BlockWriter,
+    pub(super) addresses: Addresses,
+    /// Tells this run's connection numbers from those of another.
+    pub(super) run: u64,
+    pub(super) ports: Ports,
+}
+
+/// What a packet is about, beside its headers.
+#[derive(Clone, Copy, Default)]
+struct About<'a> {
+    payload: &'a [u8],
+    /// The payload's length where it is not stored.
+    unstored: usize,
+    /// The written view lacks the payload.
+    gap: Option<MissingReason>,
+    /// Nobody has the payload.
+    fake: bool,
+    /// A hole that no packet stands for: the end that sent it, and its length.
+    skip: Option<(usize, u64)>,
+    synthetic: bool,
+}
+
+impl Conversation {
+    /// Writes a piece of the flow of `sender`, seen by `shown`.
+    pub(super) fn write(
+        &mut self,
+        out: &mut Out,
+        sender: usize,
+        shown: usize,
+        piece: &Piece,
+    ) -> io::Result<()> {
+        if let Some(view) = &mut self.views[shown] {
+            view.latest = Rc::clone(&piece.who);
+        }
+        if self.reset {
+            return Ok(());
+        }
+        if self.flows[sender].ended {
+            if matches!(piece.body, Body::End { .. }) {
+                return Ok(());
+            }
+            // More after its end: a stream of its own.
+            self.restart(out, sender, shown, piece.time, About::default())?;
+        }
+        if self.broken
+            && let Body::Bytes(bytes) = &piece.body
+            && starts_message(bytes)
+        {
+            // tshark would take it for a part of the message whose middle is
+            // not there.
+            self.broken = false;
+            self.restart(out, sender, shown, piece.time, About::default())?;
+        }
+        self.handshake(out, sender, shown, piece.time, About::default())?;
+        match &piece.body {
+            Body::Bytes(bytes) => {
+                for payload in bytes.chunks(MAX_SEGMENT) {
+                    let about = About {
+                        payload,
+                        ..About::default()
+                    };
+                    self.data(out, sender, shown, piece.time, about)?;
+                }
+                Ok(())
+            }
+            Body::Gap(length, reason) => {
+                self.hole(out, sender, shown, piece.time, *length, *reason)
+            }
+            Body::Known(length) => {
+                let reason = MissingReason::MemoryLimit;
+                self.hole(out, sender, shown, piece.time, *length, reason)
+            }
+            Body::End { synthetic } => self.end(out, sender, shown, piece.time, *synthetic),
+            Body::Reset => {
+                for flow in [sender, 1 - sender] {
+                    // tshark shows a response that ends with the connection
+                    // at the FIN only, not at the RST.
+                    if !self.flows[flow].ended {
+                        self.end(out, flow, shown, piece.time, true)?;
+                    }
+                }
+                self.reset = true;
+                self.packet(out, sender, shown, piece.time, RST | ACK, About::default())
+            }
+        }
+    }
+
+    /// Writes SYN, SYN-ACK and ACK unless they are written.
+    fn handshake(
+        &mut self,
+        out: &mut Out,
+        sender: usize,
+        shown: usize,
+        time: u64,
+        about: About<'_>,
+    ) -> io::Result<()> {
+        if self.open {
+            return Ok(());
+        }
+        self.open = true;
+        for (end, flow) in self.flows.iter_mut().enumerate() {
+            flow.sequence = out.addresses.initial_sequence(end);
+            flow.unacknowledged = 0;
+            flow.ended = false;
+        }
+        out.ports.note(self.pair.ends[1].port());
+        let _ = sender;
+        self.packet(out, 0, shown, time, SYN, about)?;
+        self.flows[0].sequence = self.flows[0].sequence.wrapping_add(1);
+        self.packet(out, 1, shown, time, SYN | ACK, About::default())?;
+        self.flows[1].sequence = self.flows[1].sequence.wrapping_add(1);
+        self.packet(out, 0, shown, time, ACK, About::default())
+    }
+
+    /// Ends the present stream and begins another for the same connection.
+    fn restart(
+        &mut self,
+        out: &mut Out,
+        sender: usize,
+        shown: usize,
+        time: u64,
+        about: About<'_>,
+    ) -> io::Result<()> {
+        for flow in 0..2 {
+            if self.open && !self.flows[flow].ended {
+                self.end(out, flow, shown, time, true)?;
+            }
+        }
+        let Some(view) = &self.views[shown] else {
+            return Ok(());
+        };
+        let (local, peer) = (view.info.local.as_ref(), view.info.peer.as_ref());
+        let ends = if shown == 0 {
+            [local, peer]
+        } else {
+            [peer, local]
+        };
+        self.pair = out.addresses.choose(ends, view.info.key.source.is_tls());
+        for view in self.views.iter_mut().flatten() {
+            view.announced = false;
+        }
+        self.open = false;
+        self.handshake(out, sender, shown, time, about)
+    }
+
+    fn data(
+        &mut self,
+        out: &mut Out,
+        sender: usize,
+        shown: usize,
+        time: u64,
+        about: About<'_>,
+    ) -> io::Result<()> {
+        let length = about.payload.len().max(about.unstored);
+        self.flows[sender].written += length as u64;
+        self.packet(out, sender, shown, time, PSH | ACK, about)?;
+        let flow = &mut self.flows[sender];
+        flow.sequence = flow
+            .sequence
+            .wrapping_add(u32::try_from(length).unwrap_or(u32::MAX));
+        flow.unacknowledged += length as u64;
+        if flow.unacknowledged >= ACKNOWLEDGE_EVERY {
+            self.packet(out, 1 - sender, shown, time, ACK, About::default())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a hole of the view `shown`, with the other view's bytes where
+    /// that has them.
+    fn hole(
+        &mut self,
+        out: &mut Out,
+        sender: usize,
+        shown: usize,
+        time: u64,
+        length: u64,
+        reason: MissingReason,
+    ) -> io::Result<()> {
+        let mut rest = length;
+        while rest > 0 {
+            let flow = &self.flows[sender];
+            let Some(bytes) = flow.feeds[1 - shown].bytes_at(flow.written) else {
+                break;
+            };
+            let room = usize::try_from(rest).unwrap_or(usize::MAX).min(MAX_SEGMENT);
+            let payload = bytes.get(..room).unwrap_or(bytes).to_vec();
+            if payload.is_empty() {
+                break;
+            }
+            rest -= payload.len() as u64;
+            let about = About {
+                payload: &payload,
+                gap: Some(reason),
+                ..About::default()
+            };
+            self.data(out, sender, shown, time, about)?;
+        }
+        if rest > MAX_HEADERS_ONLY {
+            self.flows[sender].written += rest;
+            self.broken = true;
+            let about = About {
+                gap: Some(reason),
+                fake: true,
+                skip: Some((sender, rest)),
+                ..About::default()
+            };
+            return self.restart(out, sender, shown, time, about);
+        }
+        let zeros = [0; MAX_SEGMENT];
+        let stored = rest <= MAX_ZEROS;
+        while rest > 0 {
+            let part = usize::try_from(rest).unwrap_or(usize::MAX).min(MAX_SEGMENT);
+            let about = About {
+                payload: if stored { &zeros[..part] } else { &[] },
+                unstored: part,
+                gap: Some(reason),
+                fake: true,
+                ..About::default()
+            };
+            self.data(out, sender, shown, time, about)?;
+            rest -= part as u64;
+        }
+        Ok(())
+    }
+
+    /// Writes the FIN of a flow.
+    pub(super) fn end(
+        &mut self,
+        out: &mut Out,
+        sender: usize,
+        shown: usize,
+        time: u64,
+        synthetic: bool,
+    ) -> io::Result<()> {
+        let about = About {
+            synthetic,
+            ..About::default()
+        };
+        self.packet(out, sender, shown, time, FIN | ACK, about)?;
+        let flow = &mut self.flows[sender];
+        flow.sequence = flow.sequence.wrapping_add(1);
+        flow.ended = true;
+        Ok(())
+    }
+
+    /// Writes one packet from the end `from`, as the view `shown` has it.
+    fn packet(
+        &mut self,
+        out: &mut Out,
+        from: usize,
+        shown: usize,
+        time: u64,
+        flags: u8,
+        about: About<'_>,
+    ) -> io::Result<()> {
+        let stamp = self.stamp(from, shown, time, about);
+        let mut comments: Vec<Cow<'static, str>> = Vec::new();
+        let mut notes: Vec<String> = Vec::new();
+        let delta = signed_difference(stamp, time);
+        let is_data = about.payload.len().max(about.unstored) > 0 || flags & (FIN | RST) != 0;
+        self.tell(
+            out.run,
+            from,
+            shown,
+            stamp,
+            is_data.then_some(delta),
+            about,
+            &mut notes,
+        );
+        self.follow(out.run, from, 1 - shown, stamp, flags, about, &mut notes);
+        let Some(view) = &self.views[shown] else {
+            return Ok(());
+        };
+        comments.push(Cow::Owned(view.latest.text.clone()));
+        if let Some(other) = &self.views[1 - shown]
+            && other.announced
+            && !other.latest.receiver.is_empty()
+        {
+            comments.push(Cow::Owned(other.latest.receiver.clone()));
+        }
+        if flags & (SYN | ACK) == SYN
+            && let Some(text) = self.stands_for(view, shown)
+        {
+            comments.push(Cow::Owned(text));
+        }
+        if let Some(reason) = about.gap {
+            let length = about
+                .skip
+                .map_or(about.payload.len().max(about.unstored) as u64, |s| s.1);
+            let text = if about.fake {
+                format!("{length} bytes are not there: {}", reason.name())
+            } else {
+                format!(
+                    "{length} bytes as the other end had them: {}",
+                    reason.name()
+                )
+            };
+            comments.push(Cow::Owned(text));
+        }
+        if about.synthetic {
+            comments.push(Cow::Borrowed(
+                "This FIN is synthetic: the capture ended here, not the connection",
+            ));
+        }
+        comments.extend(notes.into_iter().map(Cow::Owned));
+        let flow = &mut self.flows[1 - from];
+        flow.unacknowledged = 0;
+        let acknowledge = if flags & ACK == 0 { 0 } else { flow.sequence };
+        let segment = Segment {
+            source: self.pair.ends[from],
+            destination: self.pair.ends[1 - from],
+            sequence: self.flows[from].sequence,
+            acknowledge,
+            flags,
+        };
+        let length = about.payload.len().max(about.unstored);
+        let headers = if segment.source.is_ipv4() { 40 } else { 60 };
+        let meta = Meta {
+            source: view.info.key.source,
+            time: Timestamp(stamp),
+            direction: if from == shown {
+                Direction::Send
+            } else {
+                Direction::Receive
+            },
+            pid: view.latest.pid(),
+            tid: view.latest.tid,
+            original: if length > 0 { headers + length } else { 0 },
+            comments: &comments,
+        };
+        out.blocks.packet(&meta, |body| {
+            segment.append_headers(body, about.payload, length);
+            body.extend_from_slice(about.payload);
+        })?;
+        self.last = stamp;
+        Ok(())
+    }
+
+    /// The time of a packet: never before the packet before it, never after
+    /// the other end had the bytes.
+    fn stamp(&self, from: usize, shown: usize, time: u64, about: About<'_>) -> u64 {
+        let mut stamp = time;
+        let length = about.payload.len().max(about.unstored) as u64;
+        if length > 0 && from == shown {
+            let flow = &self.flows[from];
+            let start = flow.written - length;
+            let met = flow.feeds[1 - shown]
+                .queue
+                .iter()
+                .find(|p| p.position <= start && start < p.end());
+            if let Some(piece) = met {
+                stamp = stamp.min(piece.time);
+            }
+        }
+        stamp.max(self.last)
+    }
+
+    /// Says what is new of the view that is written.
+    #[expect(clippy::too_many_arguments, reason = "one packet's circumstances")]
+    fn tell(
+        &mut self,
+        run: u64,
+        from: usize,
+        shown: usize,
+        stamp: u64,
+        delta: Option<i64>,
+        about: About<'_>,
+        notes: &mut Vec<String>,
+    ) {
+        let Some(view) = &self.views[shown] else {
+            return;
+        };
+        let latest = Rc::clone(&view.latest);
+        self.catch_up(run, from, shown, stamp, notes);
+        let made_up = self.pair.made_up;
+        let Some(view) = &mut self.views[shown] else {
+            return;
+        };
+        view.latest = Rc::clone(&latest);
+        let mut note = Note::new(from == shown);
+        let empty = note.length();
+        announce(&mut note, view, run, from, made_up);
+        change_who(&mut note, view, &latest);
+        if let Some(delta) = delta
+            && delta != 0
+        {
+            note.signed("time", delta);
+        }
+        if let Some(reason) = about.gap {
+            note.string("gap", reason.name());
+            if about.fake {
+                note.flag("fake");
+            }
+        }
+        if let Some((sender, length)) = about.skip {
+            let name = if sender == from {
+                "skip_src"
+            } else {
+                "skip_dst"
+            };
+            note.number(name, length);
+        }
+        if about.synthetic {
+            note.string("fin", "synthetic");
+        }
+        if note.length() > empty {
+            notes.push(note.finish());
+        }
+    }
+
+    /// Says what is new of the view at the other end, this packet included.
+    #[expect(clippy::too_many_arguments, reason = "one packet's circumstances")]
+    fn follow(
+        &mut self,
+        run: u64,
+        from: usize,
+        end: usize,
+        stamp: u64,
+        flags: u8,
+        about: About<'_>,
+        notes: &mut Vec<String>,
+    ) {
+        if self.views[end].is_none() {
+            return;
+        }
+        self.catch_up(run, from, end, stamp, notes);
+        if flags & FIN == 0 || about.synthetic {
+            return;
+        }
+        // The end that it saw, if it did.
+        let feed = &mut self.flows[from].feeds[end];
+        let at = feed
+            .queue
+            .iter()
+            .position(|p| matches!(p.body, Body::End { .. }));
+        let Some(piece) = at.and_then(|at| feed.queue.remove(at)) else {
+            return;
+        };
+        let Some(view) = &mut self.views[end] else {
+            return;
+        };
+        if matches!(piece.body, Body::End { synthetic: false }) && view.announced {
+            view.latest = Rc::clone(&piece.who);
+            let mut note = Note::new(from == end);
+            change_who(&mut note, view, &piece.who);
+            note.signed("eof", signed_difference(stamp, piece.time));
+            notes.push(note.finish());
+        }
+    }
+
+    /// Says when the view of `end` had bytes that are written from the other
+    /// view, as far as they are written.
+    fn catch_up(&mut self, run: u64, from: usize, end: usize, stamp: u64, notes: &mut Vec<String>) {
+        let made_up = self.pair.made_up;
+        let Some(view) = &mut self.views[end] else {
+            return;
+        };
+        for (sender, flow) in self.flows.iter_mut().enumerate() {
+            if flow.writer != Some(1 - end) {
+                continue;
+            }
+            let (first, written) = (flow.first, flow.written);
+            let Feed { queue, synced, .. } = &mut flow.feeds[end];
+            let name = if sender == end { "sent" } else { "got" };
+            let mut list: Vec<Value> = Vec::new();
+            let mut note: Option<Note> = None;
+            while let Some(piece) = queue.front_mut() {
+                let length = piece.body.length();
+                if length == 0 || piece.position >= written {
+                    break;
+                }
+                if piece.end() <= first {
+                    // From before the written view began.
+                    queue.pop_front();
+                    continue;
+                }
+                if piece.position < first {
+                    piece.cut(first - piece.position);
+                    continue;
+                }
+                if note.is_none() || !Rc::ptr_eq(&piece.who, &view.latest) || list.len() >= 1000 {
+                    if let Some(mut full) = note.take() {
+                        full.list(name, &list);
+                        list.clear();
+                        notes.push(full.finish());
+                    }
+                    let mut next = Note::new(from == end);
+                    announce(&mut next, view, run, from, made_up);
+                    view.latest = Rc::clone(&piece.who);
+                    change_who(&mut next, view, &piece.who);
+                    if !*synced {
+                        *synced = true;
+                        next.number("from", written - piece.position);
+                    }
+                    note = Some(next);
+                }
+                let part = length.min(written - piece.position);
+                let delta = signed_difference(stamp, piece.time);
+                let mut entry = vec![Value::from(part), Value::from(delta)];
+                if let Body::Gap(_, reason) = piece.body {
+                    entry.push(Value::from(reason.name()));
+                }
+                list.push(Value::from(entry));
+                if part < length {
+                    piece.cut(part);
+                    break;
+                }
+                queue.pop_front();
+            }
+            if let Some(mut full) = note {
+                full.list(name, &list);
+                notes.push(full.finish());
+            }
+        }
+    }
+
+    /// What the made-up addresses stand for, for people.
+    fn stands_for(&self, view: &View, shown: usize) -> Option<String> {
+        let real = if shown == 0 {
+            [&view.info.local, &view.info.peer]
+        } else {
+            [&view.info.peer, &view.info.local]
+        };
+        let mut text = String::new();
+        for end in 0..2 {
+            if self.pair.made_up[end] {
+                if !text.is_empty() {
+                    text.push_str("; ");
+                }
+                let name = real[end].as_ref().map_or_else(
+                    || "an unknown address".to_owned(),
+                    |e: &Endpoint| e.to_string(),
+                );
+                text.push_str(&format!("{} stands for {name}", self.pair.ends[end]));
+            }
+        }
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+/// Whether bytes look like the beginning of a request or a response.
+fn starts_message(bytes: &[u8]) -> bool {
+    let method = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    bytes.starts_with(b"HTTP/") || method >= 3 && bytes.get(method) == Some(&b' ')
+}
+
+/// Adds the facts of a view that is not in the file yet.
+fn announce(note: &mut Note, view: &mut View, run: u64, from: usize, made_up: [bool; 2]) {
+    if view.announced {
+        return;
+    }
+    view.announced = true;
+    view.told = None;
+    note.connection(view.connection, run, &view.info);
+    let list: Vec<Value> = [(from, "src"), (1 - from, "dst")]
+        .into_iter()
+        .filter(|(end, _)| made_up[*end])
+        .map(|(_, name)| Value::from(name))
+        .collect();
+    if !list.is_empty() {
+        note.list("made_up", &list);
+    }
+}
+
+/// Adds who it is when it is another than before.
+fn change_who(note: &mut Note, view: &mut View, who: &Rc<Who>) {
+    if let Some(told) = &view.told
+        && (Rc::ptr_eq(told, who) || **told == **who)
+    {
+        return;
+    }
+    let told = view.told.as_ref();
+    if told.is_none_or(|told| told.tid != who.tid) {
+        note.number("tid", u64::from(who.tid));
+    }
+    if told.is_none_or(|told| told.thread != who.thread) {
+        note.bytes("thread", &who.thread);
+    }
+    if told.is_none_or(|told| told.process != who.process) {
+        // 1 KiB for what follows in the same note.
+        note.process(who.process.as_deref(), MAX_OPTION - 1024);
+    }
+    view.told = Some(Rc::clone(who));
+}
+
+/// Nanoseconds from `from` to `to`.
+fn signed_difference(from: u64, to: u64) -> i64 {
+    i64::try_from(i128::from(to) - i128::from(from)).unwrap_or(0)
+}

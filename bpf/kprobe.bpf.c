@@ -203,8 +203,7 @@ int tcp_cleanup_rbuf_enter(struct pt_regs *ctx)
 	if ((__u64)copied <= call->done || (__u64)copied > call->count)
 		return 0;
 	fresh = copied - call->done;
-	call_report(ctx, call, fresh,
-		    BPF_CORE_READ((struct tcp_sock *)sk, copied_seq) - (__u32)fresh);
+	call_report(ctx, call, fresh, received_seq(sk) - (__u32)fresh);
 	return 0;
 }
 
@@ -214,14 +213,12 @@ int tcp_recvmsg_exit(struct pt_regs *ctx)
 	__u64 id = bpf_get_current_pid_tgid();
 	struct call *call = bpf_map_lookup_elem(&calls, &id);
 	long ret = (int)PT_REGS_RC(ctx);
-	__u32 seq;
 
 	if (!call || call->direction != DIRECTION_RECEIVE)
 		return 0;
 	if (ret > 0) {
-		struct tcp_sock *tcp = (void *)call->sk;
+		__u32 seq = received_seq((struct sock *)call->sk);
 
-		seq = BPF_CORE_READ(tcp, copied_seq);
 		call_report(ctx, call, ret, seq - (__u32)ret);
 	} else if (ret == 0 && call->count) {
 		report_eof((struct sock *)call->sk);

@@ -209,7 +209,6 @@ int sock_recv(struct bpf_raw_tracepoint_args *ctx)
 		.sk = (void *)ctx->args[0],
 		.direction = DIRECTION_RECEIVE,
 	};
-	struct tcp_sock *tcp = (void *)t.sk;
 	int ret = ctx->args[1], flags = ctx->args[2];
 	struct who who;
 
@@ -225,7 +224,7 @@ int sock_recv(struct bpf_raw_tracepoint_args *ctx)
 	if (flags & MSG_TRUNC)
 		t.cursor.memory = MEMORY_NONE;
 	t.bytes = ret;
-	t.seq = BPF_CORE_READ(tcp, copied_seq) - ret;
+	t.seq = received_seq(t.sk) - ret;
 	t.entry_ns = bpf_ktime_get_ns();
 	t.flags = FLAG_NO_ENTRY;
 	report(ctx, &who, &t, &socket_emitters);

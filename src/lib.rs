@@ -12,6 +12,7 @@
 //! Everything right of [`event`] is plain Rust over `&[u8]`: no kernel, no
 //! `/proc`, no opening of files. docs/ARCHITECTURE.md has the whole picture.
 
+pub mod caller;
 #[cfg(feature = "live")]
 pub mod capture;
 pub mod cli;

@@ -232,7 +232,23 @@ static __always_inline void report_end(struct sock *sk, struct conn *conn, __u8 
 	emit_bare(&head);
 }
 
-/* A receive returned 0: the peer's FIN, if it was that; it counts as one byte. */
+/*
+ * The sequence number after the last byte that was received. A call that takes
+ * the last byte takes the FIN with it, which counts as one: then copied_seq
+ * has reached rcv_nxt, which the FIN has moved.
+ */
+static __always_inline __u32 received_seq(struct sock *sk)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+	__u32 seq = BPF_CORE_READ(tcp, copied_seq);
+
+	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN &&
+	    seq == BPF_CORE_READ(tcp, rcv_nxt))
+		seq--;
+	return seq;
+}
+
+/* A receive returned 0: the peer's FIN, if it was that. */
 static __always_inline void report_eof(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
@@ -240,8 +256,7 @@ static __always_inline void report_eof(struct sock *sk)
 
 	if (!conn || !(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN))
 		return;
-	report_end(sk, conn, RECORD_END, DIRECTION_RECEIVE,
-		   BPF_CORE_READ((struct tcp_sock *)sk, copied_seq) - 1, 0);
+	report_end(sk, conn, RECORD_END, DIRECTION_RECEIVE, received_seq(sk), 0);
 }
 
 #endif

@@ -103,6 +103,7 @@ struct sock {
 };
 
 struct tcp_sock {
+	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;
 	/* When the last segment left, on CLOCK_MONOTONIC (4.20). */

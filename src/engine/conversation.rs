@@ -471,7 +471,11 @@ impl Conversation {
         while !self.queue.is_empty() {
             self.finish(core, 0)?;
         }
-        self.give_all_ends(core, offsets, origin, ending == Ending::Open)?;
+        if ending == Ending::Reset {
+            self.give_reset(core, offsets, origin)?;
+        } else {
+            self.give_all_ends(core, offsets, origin, ending == Ending::Open)?;
+        }
         for side in &mut self.sides {
             core.budget.give(std::mem::take(&mut side.charged));
         }

@@ -49,7 +49,7 @@ impl Conversation {
             }
             let room = HELD_LIMIT.saturating_sub(open.held_bytes);
             let content = match content {
-                Content::End { .. } => return Ok(()),
+                Content::End { .. } | Content::Reset => return Ok(()),
                 Content::Gap { length, reason } => HeldContent::Gap { length, reason },
                 Content::Bytes(bytes) => {
                     let cost = bytes.len() as u64 + HELD_COST;
@@ -160,6 +160,28 @@ impl Conversation {
         Ok(())
     }
 
+    /// Says that the connection was reset, if any bytes were handed over and
+    /// an end is not there yet.
+    pub(super) fn give_reset(
+        &mut self,
+        core: &mut Core,
+        offsets: [u64; 2],
+        origin: &Origin<'_>,
+    ) -> io::Result<()> {
+        self.give_ends(core)?;
+        let both = [Direction::Send, Direction::Receive];
+        if !self.wire_given || both.iter().all(|d| self.side(*d).end_given) {
+            return Ok(());
+        }
+        for direction in both {
+            self.side(direction).end_given = true;
+        }
+        // Which end reset it is not known; the peer is the likelier one.
+        let direction = Direction::Receive;
+        let offset = offsets[direction.index()];
+        self.give(core, direction, offset, origin, Content::Reset)
+    }
+
     /// Ends every direction that has not ended.
     pub(super) fn give_all_ends(
         &mut self,
@@ -192,7 +214,7 @@ impl Conversation {
         origin: &Origin<'_>,
         content: Content<'_>,
     ) -> io::Result<()> {
-        if core.is_done() && !matches!(content, Content::End { .. }) {
+        if core.is_done() && !matches!(content, Content::End { .. } | Content::Reset) {
             return Ok(());
         }
         self.wire_given = true;

@@ -59,6 +59,7 @@ impl Sink for Recorder {
                 out.ends.push((wire.direction, synthetic));
                 0
             }
+            Content::Reset => 0,
         };
         if let Some(before) = out.offsets.insert(key, wire.offset.wrapping_add(length)) {
             assert!(

@@ -21,6 +21,7 @@ them, the time that httpsniff takes to show what it sees is in the figure.
 import argparse
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -96,8 +97,11 @@ class Httpsniff:
     """Watches one process until stopped."""
 
     def __init__(self, program, pid, output, folder):
+        # A named pipe tells without asking: it is readable (or hung up) once
+        # httpsniff has opened it, and that is when it captures.
         ready = f"{folder}/ready"
         os.mkfifo(ready)
+        pipe = os.open(ready, os.O_RDONLY | os.O_NONBLOCK)
         command = [
             program, "--pid", str(pid), "-o", output, "-O", f"{folder}/out",
             "--ready-file", ready,
@@ -105,9 +109,16 @@ class Httpsniff:
         self.process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        # Opening a named pipe waits for the other side to open it too.
-        with open(ready, "rb"):
-            os.unlink(ready)
+        ended = os.pidfd_open(self.process.pid)
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN | select.POLLHUP)
+        poll.register(ended, select.POLLIN)
+        events = dict(poll.poll(60_000))
+        os.close(pipe)
+        os.close(ended)
+        if not events or ended in events:
+            self.process.kill()
+            sys.exit(f"bench: httpsniff did not start: {self.process.communicate()[1]}")
 
     def stop(self):
         """What it saw and what it lost, by its own account."""

@@ -98,7 +98,7 @@ fn into_jq() {
     // The named pipe becomes readable when capturing has begun.
     let script = format!(
         "mkfifo ready && {{ {PROGRAM} --backend {backend} -o json --pid {} --count 2 --ready-file ready | \
-         jq -r .request.target >out & }} && cat ready && \
+         jq -r .request.target >out & }} && timeout 120 cat ready && \
          curl -q -sS -o /dev/null '{}/35.bin?n=[1-2]' && wait",
         server.pid(),
         server.url(),

@@ -2,9 +2,12 @@
 //! httpsniff can be compared with both ends.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
 
 use super::files::Certificate;
+use super::limit;
+use super::process::{collect, wait};
 use super::servers::{PYTHON, program};
 
 /// A client program.
@@ -112,14 +115,23 @@ fn python(name: &str, certificate: Option<&Certificate>) -> Command {
     command
 }
 
-/// Runs a command to its end and panics unless it succeeds; its stdout.
+/// Runs a command to its end and panics unless it succeeds in time; its stdout.
 pub(crate) fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let status = wait(&mut child, limit() * 3);
+    let text =
+        |bytes: JoinHandle<Vec<u8>>| String::from_utf8_lossy(&bytes.join().unwrap()).into_owned();
     assert!(
-        output.status.success(),
-        "{command:?}: {}: {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
+        status.is_some_and(|status| status.success()),
+        "{command:?}: {status:?} (None: not in time): {}",
+        text(stderr)
     );
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    text(stdout)
 }

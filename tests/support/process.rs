@@ -23,9 +23,14 @@ pub(crate) struct Process {
 impl Process {
     /// Starts it; its output is read all the time, so that it never blocks.
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self::spawn_with(command, Stdio::piped())
+    }
+
+    /// As [`spawn`](Self::spawn), with its stdin coming from elsewhere.
+    pub(crate) fn spawn_with(command: &mut Command, stdin: Stdio) -> Self {
         let name = format!("{command:?}");
         let mut child = command
-            .stdin(Stdio::piped())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -86,6 +86,11 @@ impl Process {
         writeln!(self.stdin.as_mut().unwrap(), "{line}").unwrap();
     }
 
+    /// Asks it to end as Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        signal(&self.child, Signal::INT);
+    }
+
     /// Waits for it to end well, and returns the rest of its stdout.
     pub(crate) fn finish(mut self) -> Vec<String> {
         self.stdin = None;

@@ -36,15 +36,15 @@ if ! read -r -t 30 port <&3; then
 	exit 1
 fi
 
-run=("$httpsniff" -w demo.pcapng -v -- curl -sS --cacert "$work/cert.pem" "https://localhost:$port/hello")
+run=("$httpsniff" -w demo.pcapng -o text -v -- curl -sS --cacert "$work/cert.pem" "https://localhost:$port/hello")
 if [ "$(id -u)" != 0 ]; then run=(sudo "${run[@]}"); fi
 rm -f demo.pcapng
 echo "demo: ${run[*]}"
 echo
 "${run[@]}"
 
-[ -s demo.pcapng ] || {
-	echo "demo: no demo.pcapng was written" >&2
+"$httpsniff" -r demo.pcapng -o json | grep -q '"target":"/hello"' || {
+	echo "demo: the exchange is not in demo.pcapng" >&2
 	exit 1
 }
 echo

@@ -1,6 +1,8 @@
 //! Finds TLS libraries in real processes: python, curl and node, if they are
 //! installed. What is not there is said and skipped.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};

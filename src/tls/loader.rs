@@ -82,7 +82,9 @@ impl System {
                 paths.extend(names.map(|name| join(directory, name)));
             }
         }
-        paths.sort_unstable();
+        // The full name before the short one that is a link to it: the first
+        // is what the user is shown.
+        paths.sort_unstable_by(|a, b| b.cmp(a));
         paths
     }
 

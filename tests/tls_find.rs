@@ -71,7 +71,8 @@ fn check(target: &Target) {
 /// The Pythons of this machine.
 fn pythons() -> Vec<String> {
     let mut found = vec!["/usr/bin/python3".to_owned()];
-    if let Ok(versions) = std::fs::read_dir("/root/.pyenv/versions") {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    if let Ok(versions) = std::fs::read_dir(home.join(".pyenv/versions")) {
         for version in versions {
             let path = version.unwrap().path().join("bin/python3");
             found.extend(path.exists().then(|| path.display().to_string()));
@@ -306,6 +307,32 @@ fn what_is_named_like_a_library_and_is_none_is_reported() {
             .any(|s| s.path == fake.display().to_string() && s.reason.contains("SSL_read")),
         "{skipped:?}"
     );
+}
+
+#[test]
+fn libraries_that_cannot_be_attached_to_are_named() {
+    for (library, expected) in [
+        ("libgnutls.so.30", Some("GnuTLS")),
+        ("libnss3.so", Some("NSS")),
+        ("libc.so.6", None),
+    ] {
+        let code = format!(
+            "import ctypes, sys; ctypes.CDLL('{library}'); \
+             print('ready', flush=True); sys.stdin.read()"
+        );
+        let mut python = Command::new("/usr/bin/python3");
+        let Some(process) = Waiting::start(python.args(["-Sc", &code]).stderr(Stdio::null()))
+        else {
+            continue;
+        };
+        assert_eq!(guess_tls(process.pid()), expected);
+        assert!(
+            Finder::default()
+                .process(process.pid())
+                .iter()
+                .all(|t| t.path.contains("libssl."))
+        );
+    }
 }
 
 #[test]

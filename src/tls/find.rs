@@ -475,7 +475,8 @@ impl MappedKey {
 /// probe sits once for all of them.
 fn identity(file: &File, key: &FileKey, build_id: Option<Vec<u8>>) -> FileIdentity {
     const OVERLAYFS: u64 = 0x794c_7630;
-    let overlay = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type.cast_unsigned() == OVERLAYFS);
+    let overlay =
+        rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(OVERLAYFS));
     let mut build = build_id.unwrap_or_else(|| key.size.to_ne_bytes().to_vec());
     if !overlay {
         build.extend_from_slice(&key.device.to_ne_bytes());

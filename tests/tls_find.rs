@@ -243,6 +243,47 @@ fn a_library_in_another_mount_namespace_is_found() {
 }
 
 #[test]
+fn containers_that_share_an_image_share_its_library() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root makes mount namespaces");
+        return;
+    }
+    let Some((lower, _)) = copy_of_libssl("libssl.so.3") else {
+        return;
+    };
+    let mut finder = Finder::default();
+    finder.system();
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        let merged = tempfile::tempdir().unwrap();
+        let code = format!(
+            "import ctypes, sys; ctypes.CDLL('{}/m/libssl.so.3'); \
+             print('ready', flush=True); sys.stdin.read()",
+            merged.path().display()
+        );
+        let script = format!(
+            "cd {} && mount -t tmpfs none . && cd $PWD && mkdir u w m && \
+             mount -t overlay none -o lowerdir={},upperdir=u,workdir=w m && \
+             exec /usr/bin/python3 -Sc \"$0\"",
+            merged.path().display(),
+            lower.path().display()
+        );
+        let mut unshare = Command::new("unshare");
+        let Some(process) = Waiting::start(unshare.args(["-m", "sh", "-c", &script, &code])) else {
+            return;
+        };
+        given.extend(finder.process(process.pid()));
+        assert_eq!(
+            finder.used_by(process.pid()).len(),
+            1,
+            "{:?}",
+            finder.skipped()
+        );
+    }
+    assert_eq!(given.len(), 1, "{given:?}");
+}
+
+#[test]
 fn a_deleted_library_is_still_reached() {
     let Some((_dir, copy)) = copy_of_libssl("libssl copy.so.3") else {
         return;

@@ -8,21 +8,21 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::hash::BuildHasher;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elf::ElfError;
+use super::identity::{FileKey, MappedKey, identity, mount_namespace, root_key};
 use super::inspect::{Inspection, inspect};
 use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
-use super::root::{FileKey, Root, open_link};
+use super::root::{Root, open_link};
 use super::{FileIdentity, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
@@ -445,58 +445,6 @@ struct Look {
     index: Option<usize>,
     /// It, the first time.
     target: Option<Target>,
-}
-
-/// What maps show of a file. Device and inode alone would not do: on btrfs all
-/// subvolumes show one device, and snapshots have the same inode numbers.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct MappedKey {
-    device: u64,
-    inode: u64,
-    /// Inode of the mount namespace.
-    namespace: u64,
-    /// Hash of the path in it.
-    path: u64,
-}
-
-impl MappedKey {
-    fn of(mapping: &Mapping<'_>, namespace: u64) -> Self {
-        Self {
-            device: mapping.device,
-            inode: mapping.inode,
-            namespace,
-            path: FxBuildHasher.hash_one(mapping.path.as_ref()),
-        }
-    }
-}
-
-/// The build id or the size, and the device. On overlayfs without the device:
-/// there every mount shows another one for the same file below, on which a
-/// probe sits once for all of them.
-fn identity(file: &File, key: &FileKey, build_id: Option<Vec<u8>>) -> FileIdentity {
-    const OVERLAYFS: u64 = 0x794c_7630;
-    let overlay =
-        rustix::fs::fstatfs(file).is_ok_and(|fs| u64::try_from(fs.f_type) == Ok(OVERLAYFS));
-    let mut build = build_id.unwrap_or_else(|| key.size.to_ne_bytes().to_vec());
-    if !overlay {
-        build.extend_from_slice(&key.device.to_ne_bytes());
-    }
-    FileIdentity {
-        inode: key.inode,
-        build,
-    }
-}
-
-/// Inode number of a process's mount namespace.
-fn mount_namespace(pid: &str) -> Option<u64> {
-    Some(std::fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?.ino())
-}
-
-/// Mount namespace and root directory of a process: two containers may have
-/// the same device and inode for their roots.
-fn root_key(pid: &str, root: &Root) -> Option<(u64, u64, u64)> {
-    let (device, inode) = root.identity().ok()?;
-    Some((mount_namespace(pid)?, device, inode))
 }
 
 /// LD_LIBRARY_PATH of a process.

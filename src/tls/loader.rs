@@ -7,8 +7,9 @@ use std::fs::File;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elf::{Dynamic, Elf};
+use super::identity::FileKey;
 use super::ldcache;
-use super::root::{FileKey, Root};
+use super::root::Root;
 
 /// How many files one program's closure may have.
 const MAX_FILES: usize = 1024;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub mod elf;
 pub mod find;
 pub mod guess;
+mod identity;
 pub mod inspect;
 pub mod ldcache;
 pub mod library;

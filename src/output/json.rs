@@ -1,6 +1,6 @@
 //! `-o json`: one object per line, schema 1.
 //!
-//! The lines are a promise (docs/JSON): names, meaning and order of the
+//! The lines are a promise: names, meaning and order of the
 //! fields stay, fields are only added. `null` is unknown; what does not apply
 //! is absent. Every line is written whole, and holds no character that a
 //! terminal would obey, though it is not meant for one: JSON has escapes for

@@ -145,8 +145,7 @@ impl Run {
 
     pub fn finish(mut self) -> Vec<u8> {
         self.sink.finish(Timestamp(self.now)).unwrap();
-        let bytes = self.file.0.lock().unwrap().clone();
-        bytes
+        std::mem::take(&mut self.file.0.lock().unwrap())
     }
 
     pub fn tick(&mut self) {

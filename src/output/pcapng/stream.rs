@@ -552,12 +552,12 @@ impl Conversation {
             [&view.info.peer, &view.info.local]
         };
         let mut text = String::new();
-        for end in 0..2 {
+        for (end, real) in real.into_iter().enumerate() {
             if self.pair.made_up[end] {
                 if !text.is_empty() {
                     text.push_str("; ");
                 }
-                let name = real[end].as_ref().map_or_else(
+                let name = real.as_ref().map_or_else(
                     || "an unknown address".to_owned(),
                     |e: &Endpoint| e.to_string(),
                 );

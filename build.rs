@@ -24,7 +24,8 @@ mod live {
             "live capture is written for x86_64 only as yet, not for {arch}: \
              build with --no-default-features to read capture files"
         );
-        let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("httpsniff.skel.rs");
+        let out =
+            PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("httpsniff.skel.rs");
         let built = SkeletonBuilder::new()
             .source(SOURCE)
             .clang_args([

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 
+use super::Plaintext;
 use super::bpf::{HttpsniffSkel, types};
 use super::kernel::Kernel;
-use super::Plaintext;
 use crate::tls::{Placement, Probe, ProbeRole, Target};
 
 /// Attachments; dropping them detaches.
@@ -88,7 +88,11 @@ impl Links {
                     .attach_kprobe(false, "tcp_sendmsg_locked"),
             );
             // Gone in 6.5, where sendfile goes through tcp_sendmsg.
-            let _ = self.add(progs.tcp_sendpage_enter.attach_kprobe(false, "tcp_sendpage"));
+            let _ = self.add(
+                progs
+                    .tcp_sendpage_enter
+                    .attach_kprobe(false, "tcp_sendpage"),
+            );
         } else {
             must(self, &progs.tcp_sendmsg_exit, true, "tcp_sendmsg")?;
         }
@@ -125,7 +129,12 @@ impl Links {
         let attached = if kernel.uprobe_multi {
             self.attach_multi(skel, &path, &target.probes, number)
         } else {
-            self.attach_single(skel, &path, &target.probes, kernel.cookies.then_some(number))
+            self.attach_single(
+                skel,
+                &path,
+                &target.probes,
+                kernel.cookies.then_some(number),
+            )
         };
         attached.with_context(|| format!("cannot attach to {} ({})", target.path, target.library))
     }

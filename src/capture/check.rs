@@ -20,7 +20,11 @@ pub fn check(settings: &Settings) -> Result<String> {
         let _ = writeln!(text, "lockdown          {mode}");
     }
     let _ = writeln!(text, "kprobes           {}", yes(kernel.kprobes));
-    let _ = writeln!(text, "socket tracepoints {}", yes(kernel.socket_tracepoints));
+    let _ = writeln!(
+        text,
+        "socket tracepoints {}",
+        yes(kernel.socket_tracepoints)
+    );
     let _ = writeln!(text, "uprobe.multi      {}", yes(kernel.uprobe_multi));
     let mut notices = Vec::new();
     match choose(settings, kernel, &mut notices) {
@@ -36,7 +40,7 @@ pub fn check(settings: &Settings) -> Result<String> {
     if settings.no_tls {
         return Ok(text);
     }
-    let pids = procfs::pids();
+    let pids = procfs::all();
     let mut finder = Finder::default();
     for path in &settings.libraries {
         finder.file(path)?;

@@ -46,7 +46,9 @@ fn nanoseconds(time: rustix::time::Timespec) -> u64 {
 }
 
 fn monotonic() -> u64 {
-    nanoseconds(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+    nanoseconds(rustix::time::clock_gettime(
+        rustix::time::ClockId::Monotonic,
+    ))
 }
 
 fn realtime() -> u64 {

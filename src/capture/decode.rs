@@ -79,11 +79,7 @@ impl Decoder {
 
     /// Hands what the record means to `handle`; what `handle` says is
     /// returned: whether to go on.
-    pub(super) fn decode(
-        &mut self,
-        raw: &[u8],
-        handle: &mut dyn FnMut(Item<'_>) -> bool,
-    ) -> bool {
+    pub(super) fn decode(&mut self, raw: &[u8], handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
         let Some(record) = Record::parse(raw) else {
             self.malformed += 1;
             return true;
@@ -161,7 +157,11 @@ impl Decoder {
         handle(Item::Event(Event {
             time: self.clock.wall(record.head.return_ns),
             process,
-            tid: if process.is_some() { record.head.tid } else { 0 },
+            tid: if process.is_some() {
+                record.head.tid
+            } else {
+                0
+            },
             thread: b"",
             connection: &info,
             action,

@@ -156,7 +156,12 @@ impl Capture {
     /// sentences for the user.
     pub fn start(settings: &Settings) -> Result<Self> {
         // libbpf's own messages are for developers: ours say what to do.
-        libbpf_rs::set_print(std::env::var_os("HTTPSNIFF_LIBBPF").map(|_| (libbpf_rs::PrintLevel::Debug, (|_, text| eprint!("{text}")) as _)));
+        libbpf_rs::set_print(std::env::var_os("HTTPSNIFF_LIBBPF").map(|_| {
+            (
+                libbpf_rs::PrintLevel::Debug,
+                (|_, text| eprint!("{text}")) as _,
+            )
+        }));
         let kernel = Kernel::probe()?;
         let mut notices = Vec::new();
         let plaintext = choose(settings, kernel, &mut notices)?;
@@ -214,7 +219,7 @@ impl Capture {
         let pids = if self.settings.selects_pids() {
             self.watched()
         } else {
-            procfs::pids()
+            procfs::all()
         };
         for pid in pids {
             targets.extend(self.libraries.finder.process(pid));
@@ -271,7 +276,7 @@ impl Capture {
         self.named.push(pid);
         // What ended before it was watched has no exit record.
         for pid in self.watched() {
-            if !procfs::exists(pid) {
+            if !is_alive(pid) {
                 let _ = self.skel.maps.watched.delete(&pid.to_ne_bytes());
             }
         }
@@ -421,7 +426,9 @@ impl Capture {
         }
         self.named
             .iter()
-            .filter(|pid| !procfs::children(**pid).is_empty() && !procfs::has_sockets(**pid))
+            .filter(|pid| {
+                !procfs::children(**pid).is_empty() && procfs::has_sockets(**pid) == Some(false)
+            })
             .filter_map(|pid| {
                 let process = procfs::process(*pid)?;
                 Some((*pid, String::from_utf8_lossy(&process.comm).into_owned()))
@@ -511,4 +518,10 @@ fn build_ring(
         })
         .context("cannot map the ring buffer")?;
     builder.build().context("cannot map the ring buffer")
+}
+
+/// Whether a process is there and more than a zombie.
+fn is_alive(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.contains("\nState:\tZ") && !status.contains("\nState:\tX"))
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::record::Record;
 use super::bpf::types;
+use super::record::Record;
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;

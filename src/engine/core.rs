@@ -6,7 +6,7 @@ use std::io;
 use super::Config;
 use crate::event::{ConnectionKey, MissingReason, Timestamp};
 use crate::exchange::Exchange;
-use crate::filter::Verdict;
+use crate::filter::{Subject, Verdict};
 use crate::output::{Sink, Wants, Wire};
 use crate::stats::Stats;
 
@@ -44,7 +44,6 @@ impl Budget {
         self.limit.saturating_sub(self.used)
     }
 
-    #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
         self.used
     }
@@ -61,6 +60,9 @@ pub(super) struct Core {
     pub(super) muted: Vec<ConnectionKey>,
     numbers: u64,
     sinks: Vec<(Wants, Box<dyn Sink>)>,
+    /// Stands in for the filter.
+    #[cfg(test)]
+    pub(super) judge: Option<fn(&Subject<'_>) -> Verdict>,
 }
 
 impl Core {
@@ -76,8 +78,19 @@ impl Core {
             muted: Vec::new(),
             numbers: 0,
             sinks,
+            #[cfg(test)]
+            judge: None,
             config,
         }
+    }
+
+    /// What the filter says.
+    pub(super) fn judge(&self, subject: &Subject<'_>) -> Verdict {
+        #[cfg(test)]
+        if let Some(judge) = self.judge {
+            return judge(subject);
+        }
+        self.config.filter.judge(subject)
     }
 
     /// Whether as many exchanges as wanted were shown.

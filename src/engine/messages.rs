@@ -434,6 +434,7 @@ impl Conversation {
         let (framing, contradictory) = facts.request_framing();
         let connect = message.method == b"CONNECT";
         let mut open = self.new_open(origin);
+        open.after_loss = self.side(direction).lossy;
         open.expects_continue = facts.expects_continue;
         open.may_upgrade = connect || facts.upgrade.is_some();
         open.exchange.times.request_start = Some(origin.time);
@@ -541,6 +542,7 @@ impl Conversation {
             }
             set_response(open, message, origin.time);
             let orphan = open.exchange.request.is_none();
+            open.exchange.info = self.info.clone();
             open.judge(core, orphan);
             self.flush_wire(core)?;
         }
@@ -559,12 +561,17 @@ impl Conversation {
         direction: Direction,
         origin: &Origin<'_>,
     ) -> io::Result<Option<usize>> {
-        let requests_lossy = self.side(direction.other()).lossy;
+        // One that was begun by an interim response goes on.
+        let begun =
+            |open: &Open| open.exchange.request.is_none() && open.exchange.response.is_none();
+        if let Some(index) = self.queue.iter().position(begun) {
+            return Ok(Some(index));
+        }
         let lossy = self.side(direction).lossy;
         let fits = |open: &Open| {
             !open.response_done
                 && open.exchange.response.is_none()
-                && !(requests_lossy && open.exchange.times.request_start > Some(origin.time))
+                && !(open.after_loss && open.exchange.times.request_start > Some(origin.time))
         };
         if lossy {
             // Responses may have been lost: without pipelining this one is
@@ -591,8 +598,14 @@ impl Conversation {
         let mut open = self.new_open(origin);
         open.request_done = true;
         open.note("request not seen");
-        self.queue.push_back(open);
-        Ok(Some(self.queue.len() - 1))
+        // Those that still wait for a response get a later one.
+        let index = self
+            .queue
+            .iter()
+            .position(|open| open.exchange.response.is_none())
+            .unwrap_or(self.queue.len());
+        self.queue.insert(index, open);
+        Ok(Some(index))
     }
 }
 

@@ -81,7 +81,7 @@ impl Engine {
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         self.core.now = self.core.now.max(event.time);
         self.table.event(&mut self.core, event)?;
-        self.table.expire(&mut self.core)
+        self.table.expire_often(&mut self.core)
     }
 
     /// Lets time pass: gives up on holes, on requests that do not come;
@@ -103,6 +103,7 @@ impl Engine {
     pub fn finish(&mut self, now: Timestamp) -> io::Result<()> {
         self.core.now = self.core.now.max(now);
         let result = self.table.finish(&mut self.core);
+        debug_assert!(result.is_err() || self.core.budget.used() == 0);
         result.and(self.core.finish())
     }
 

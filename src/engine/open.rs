@@ -22,6 +22,8 @@ pub(super) struct HeldWire {
     pub(super) offset: u64,
     pub(super) origin: OwnedOrigin,
     pub(super) content: HeldContent,
+    /// It is that of a wanted exchange that has ended meanwhile.
+    pub(super) wanted: bool,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub(super) struct Open {
     pub(super) truncated: bool,
     /// `Expect: 100-continue`, and no such response so far.
     pub(super) expects_continue: bool,
+    /// Requests before this one may have been lost.
+    pub(super) after_loss: bool,
     /// The connection may become something else with the response.
     pub(super) may_upgrade: bool,
     pub(super) held: VecDeque<HeldWire>,
@@ -63,6 +67,7 @@ impl Open {
             response_done: false,
             truncated: false,
             expects_continue: false,
+            after_loss: false,
             may_upgrade: false,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -75,7 +80,7 @@ impl Open {
         if self.verdict != Verdict::Undecided {
             return;
         }
-        self.verdict = core.config.filter.judge(&Subject {
+        self.verdict = core.judge(&Subject {
             process: self.exchange.process.as_deref(),
             thread: &self.exchange.thread,
             info: &self.exchange.info,

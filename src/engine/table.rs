@@ -13,8 +13,8 @@ use crate::flow::{Item, Origin, Stream};
 /// Connections known at once; the longest idle ones are forgotten past it.
 const CONNECTIONS_LIMIT: usize = 65_536;
 
-/// How much earlier than the time of an event its waits are looked at again,
-/// in nanoseconds.
+/// How often, by the time of events, it is looked at what waits, in
+/// nanoseconds.
 const CHECK_EVERY: u64 = 20_000_000;
 
 /// A connection whose bytes are read.
@@ -205,11 +205,16 @@ impl Table {
         Ok(())
     }
 
-    /// Gives up on what has been waited for long enough.
-    pub(super) fn expire(&mut self, core: &mut Core) -> io::Result<()> {
+    /// As [`Self::expire`], if it was not done a moment ago.
+    pub(super) fn expire_often(&mut self, core: &mut Core) -> io::Result<()> {
         if self.waiting.is_empty() || core.now.nanos_since(self.checked) < CHECK_EVERY {
             return Ok(());
         }
+        self.expire(core)
+    }
+
+    /// Gives up on what has been waited for long enough.
+    pub(super) fn expire(&mut self, core: &mut Core) -> io::Result<()> {
         self.checked = core.now;
         let keys: Vec<_> = self.waiting.iter().copied().collect();
         for key in keys {

@@ -127,7 +127,7 @@ impl Processes {
 
     /// The process of a comment in ptcpdump's form (`PID: 7`, `Cmd: …`,
     /// `Args: …`, a line each); `None` if it names none.
-    pub(super) fn from_comment(&mut self, comment: &str) -> Option<Arc<Process>> {
+    pub(super) fn named_by(&mut self, comment: &str) -> Option<Arc<Process>> {
         if !comment.contains("PID: ") {
             return None;
         }
@@ -208,16 +208,13 @@ mod tests {
     fn ptcpdumps_comments_name_a_process() {
         let mut processes = Processes::default();
         let text = "PID: 7\nCmd: /usr/bin/curl\nArgs: curl -s x\nUserId: 1000";
-        let process = processes.from_comment(text).unwrap();
+        let process = processes.named_by(text).unwrap();
         assert_eq!((process.pid, process.uid), (7, Some(1000)));
         assert_eq!(process.comm, b"curl");
         assert_eq!(process.cmdline, [&b"curl"[..], b"-s", b"x"]);
-        assert!(Arc::ptr_eq(
-            &process,
-            &processes.from_comment(text).unwrap()
-        ));
+        assert!(Arc::ptr_eq(&process, &processes.named_by(text).unwrap()));
         for text in ["PID: ?", "hello", "PID: 99999999999", "Cmd: x"] {
-            assert_eq!(processes.from_comment(text), None, "{text}");
+            assert_eq!(processes.named_by(text), None, "{text}");
         }
     }
 

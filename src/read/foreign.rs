@@ -94,7 +94,8 @@ impl Foreign {
             return Ok(false);
         }
         if !self.connections.contains_key(&key) {
-            if segment.has(RST) {
+            // The echo of a connection that is closed makes no new one.
+            if segment.has(RST) || !segment.has(SYN) && segment.length == 0 {
                 return Ok(true);
             }
             self.make_room(*time);
@@ -275,5 +276,5 @@ pub(super) fn process_of(
     comments: &[std::borrow::Cow<'_, str>],
     processes: &mut Processes,
 ) -> Option<Arc<Process>> {
-    comments.iter().find_map(|c| processes.from_comment(c))
+    comments.iter().find_map(|c| processes.named_by(c))
 }

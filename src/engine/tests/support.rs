@@ -61,8 +61,11 @@ impl Sink for Recorder {
             }
             Content::Reset => 0,
         };
-        if let Some(before) = out.offsets.insert(key, wire.offset + length) {
-            assert!(wire.offset >= before, "offsets of a direction only rise");
+        if let Some(before) = out.offsets.insert(key, wire.offset.wrapping_add(length)) {
+            assert!(
+                wire.offset.wrapping_sub(before) as i64 >= 0,
+                "offsets of a direction only rise"
+            );
         }
         Ok(())
     }

@@ -79,3 +79,26 @@ fn without_a_cache_the_standard_directories_are_listed() {
     let libraries = system.libraries(|name| name.starts_with(b"libc.so"));
     assert!(libraries.iter().any(|path| path.ends_with(b"/libc.so.6")));
 }
+
+#[test]
+fn the_library_path_comes_before_the_cache() {
+    let system = own();
+    let curl = b"/usr/bin/curl";
+    let usual = system.closure(curl, b"");
+    let Some(tls) = usual.iter().find(|o| o.path.ends_with(b"/libssl.so.3")) else {
+        eprintln!("skipped: no curl with OpenSSL here");
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("libssl.so.3");
+    std::fs::copy(std::ffi::OsStr::from_bytes(&tls.path), &copy).unwrap();
+    // A file of that name that is no library is passed over, as ld.so does.
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("libssl.so.3"), "text").unwrap();
+    let list = [other.path(), dir.path()]
+        .map(|p| p.to_str().unwrap())
+        .join(":");
+    let found = system.closure(curl, list.as_bytes());
+    assert_eq!(found.len(), usual.len());
+    assert!(found.iter().any(|o| o.path == copy.as_os_str().as_bytes()));
+}

@@ -1,0 +1,25 @@
+#!/bin/bash
+# The part of `make test-kernels` that runs inside the virtual machine, as
+# root: prepares the guest and runs the live tests' kernel subset.
+#
+#   kernel-guest.sh TEST-BINARY RESULTS-FOLDER
+#
+# Writes RESULTS-FOLDER/log and, last of all, RESULTS-FOLDER/status.
+set -u
+binary=$1 results=$2
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+{
+	uname -r
+	ip link set lo up
+	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+	# One after the other: the machine is emulated and slow.
+	timeout "${KERNEL_TEST_SECONDS:-900}" "$binary" kernel:: --test-threads 1
+	status=$?
+	if [ $status = 124 ]; then echo "the tests did not end in time"; fi
+	dmesg | grep -E 'BUG:|WARNING:|Oops|general protection|suspicious' && status=99
+} >"$results/log" 2>&1
+cat "$results/log"
+echo "$status" >"$results/status"
+sync

@@ -1,0 +1,79 @@
+#!/bin/bash
+# `make test-kernels`: boots each kernel of kernels.list in qemu, on this
+# machine's own root file system (read-only), and runs the kernel subset of the
+# live tests in it with the backends that this machine's kernel may not have.
+#
+#   scripts/kernel-test.sh [NAME…]          all kernels of the list if none
+#
+# Emulated, because nested KVM cannot be relied on: a boot takes 10 to 20 s, and
+# no timing inside means anything.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PATH=$PWD/.venv/bin:$PATH
+
+say() { printf 'kernel %s: %s\n' "$1" "$2"; }
+
+# The guest sees this machine's files, so the binaries are built here.
+cargo build --locked
+binary=$(
+	cargo test --locked --test live --no-run --message-format=json |
+		jq -r 'select(.reason == "compiler-artifact" and .target.name == "live") | .executable // empty'
+)
+[ -x "$binary" ] || {
+	echo "kernel-test: the live tests were not built" >&2
+	exit 1
+}
+
+# boot NAME IMAGE RESULTS: runs the guest script; its output is in RESULTS/log,
+# the whole console in RESULTS/console. vng wants a terminal, so `script` lends
+# it one; without --verbose the guest's output is lost.
+boot() {
+	local command
+	command="env CI=${CI:-} HTTPSNIFF_TEST_BACKEND=kprobe HTTPSNIFF_TEST_SLOW=1"
+	command+=" KERNEL_TEST_SECONDS=${KERNEL_TEST_SECONDS:-900}"
+	command+=" bash $PWD/scripts/kernel-guest.sh $binary $3"
+	timeout --kill-after=10 $((${KERNEL_TEST_SECONDS:-900} + 180)) \
+		script -qec "vng --disable-kvm --force-9p --disable-microvm --verbose --run $2 \
+			--memory 2G --cpus 2 --user root --rwdir=$3 --exec '$command'" /dev/null \
+		>"$3/console" 2>&1 </dev/null
+}
+
+failed=()
+ran=0
+while read -r name suite pattern; do
+	case $name in '' | '#'*) continue ;; esac
+	if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
+	ran=$((ran + 1))
+	image=$(scripts/kernel-fetch.sh "$name" "$suite" "$pattern") || {
+		failed+=("$name")
+		say "$name" "could not be fetched"
+		continue
+	}
+	results=$PWD/target/kernels/results/$name
+	rm -rf "$results"
+	mkdir -p "$results"
+	say "$name" "booting $(basename "$image")"
+	started=$SECONDS
+	boot "$name" "$image" "$results" || true
+	status=$(cat "$results/status" 2>/dev/null || echo none)
+	if [ -s "$results/log" ]; then
+		sed "s/^/[$name] /; s/^\[$name\] test result:/test result:/" "$results/log"
+	fi
+	if [ "$status" = none ]; then
+		say "$name" "the virtual machine ended early; the end of its console:"
+		tail -n 40 "$results/console"
+	fi
+	if [ "$status" = 0 ] && grep -q '^test result: ok. [1-9]' "$results/log"; then
+		say "$name" "passed in $((SECONDS - started)) s"
+	else
+		say "$name" "FAILED (status $status)"
+		failed+=("$name")
+	fi
+done <scripts/kernels.list
+
+[ $ran -gt 0 ] || {
+	echo "kernel-test: no such kernel in scripts/kernels.list: $*" >&2
+	exit 1
+}
+echo "kernels: $((ran - ${#failed[@]})) passed, ${#failed[@]} failed${failed[*]:+ (${failed[*]})}"
+[ ${#failed[@]} = 0 ]

@@ -1,0 +1,27 @@
+#!/bin/bash
+# Formats, clippy with and without the capturing part, and rustdoc. Warnings
+# are errors.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf 'lint: %s\n' "$*" >&2; }
+
+step 'cargo fmt --check'
+cargo fmt --all --check
+
+mapfile -t sources < <(find bpf -name '*.c' -o -name '*.h' | sort)
+if [ ${#sources[@]} -gt 0 ]; then
+	step 'clang-format bpf/'
+	clang-format --dry-run --Werror "${sources[@]}"
+fi
+
+step 'bash -n'
+for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+
+step 'cargo clippy'
+cargo clippy --locked --all-targets -- -D warnings
+step 'cargo clippy --no-default-features'
+cargo clippy --locked --no-default-features --all-targets -- -D warnings
+
+step 'cargo doc'
+RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet

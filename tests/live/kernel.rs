@@ -1,0 +1,157 @@
+//! The subset that runs in other kernels too (`make test-kernels`): curl and
+//! python against nginx, clear and TLS, IPv4 and IPv6.
+
+use crate::support::clients::{Client, run};
+use crate::support::exchange::{Expected, assert_exchanges};
+use crate::support::files::{Certificate, Docroot, SIZES, folder};
+use crate::support::httpsniff::Httpsniff;
+use crate::support::lock;
+use crate::support::servers::{Nginx, nginx, python};
+use crate::support::skip::needs;
+use crate::views::{check_get, check_get_from};
+
+fn fetch(client: Client, host: &str, tls: bool) {
+    let docroot = Docroot::new(&SIZES);
+    let certificate = tls.then(Certificate::new);
+    let server = Nginx {
+        docroot: docroot.path(),
+        host,
+        port: None,
+        certificate: certificate.as_ref(),
+        upstream: None,
+    }
+    .start();
+    check_get(&server, client, &docroot, "/", certificate.as_ref());
+}
+
+macro_rules! tests {
+    ($($name:ident: $client:ident $host:literal $tls:literal),* $(,)?) => { $(
+        #[test]
+        fn $name() {
+            needs!("nginx", "curl", "openssl");
+            let _guard = lock::shared();
+            fetch(Client::$client, $host, $tls);
+        }
+    )* };
+}
+
+tests! {
+    curl_clear_ipv4: Curl "127.0.0.1" false,
+    curl_clear_ipv6: Curl "[::1]" false,
+    curl_tls_ipv4: Curl "127.0.0.1" true,
+    curl_tls_ipv6: Curl "[::1]" true,
+    python_clear_ipv4: Urllib "127.0.0.1" false,
+    python_clear_ipv6: Urllib "[::1]" false,
+    python_tls_ipv4: Urllib "127.0.0.1" true,
+    python_tls_ipv6: Urllib "[::1]" true,
+}
+
+/// The addresses are the real ones, from either end.
+#[test]
+fn addresses_are_those_of_the_socket() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[1]);
+    let certificate = Certificate::new();
+    for host in ["127.0.0.1", "[::1]"] {
+        for certificate in [None, Some(&certificate)] {
+            let server = Nginx {
+                docroot: docroot.path(),
+                host,
+                port: None,
+                certificate,
+                upstream: None,
+            }
+            .start();
+            let watch = Httpsniff::new()
+                .json()
+                .args(["--port", &server.port().to_string()])
+                .start();
+            let kept = folder();
+            let targets = ["/1.bin".to_owned()];
+            run(&mut Client::Curl.get(&server.url(), &targets, kept.path(), certificate));
+            let outcome = watch.stop().success();
+            let client = outcome.of_role("client");
+            let at_server = outcome.of_role("server");
+            assert_eq!(
+                (client.len(), at_server.len()),
+                (1, 1),
+                "{}",
+                outcome.stderr
+            );
+            assert_eq!(client[0].text("/peer"), server.address);
+            assert_eq!(at_server[0].text("/local"), server.address);
+            assert_eq!(client[0].text("/local"), at_server[0].text("/peer"));
+            let source = if certificate.is_some() {
+                "openssl"
+            } else {
+                "tcp"
+            };
+            assert_eq!(client[0].text("/source"), source);
+            assert_eq!(at_server[0].text("/source"), source);
+        }
+    }
+}
+
+/// An IPv6 socket that talks IPv4 is shown with its IPv4 addresses.
+#[test]
+fn ipv4_mapped() {
+    needs!("curl");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[1, 16_385]);
+    let server = python("http_server.py", &docroot, "::ffff:127.0.0.1", 0, None);
+    let watch = Httpsniff::new()
+        .json()
+        .args(["--pid", &server.pid().to_string()])
+        .start();
+    let kept = folder();
+    let targets = ["/1.bin".to_owned(), "/16385.bin".to_owned()];
+    run(&mut Client::Curl.get(&server.url(), &targets, kept.path(), None));
+    let outcome = watch.stop().success();
+    let exchanges = outcome.of_role("server");
+    let expected: Vec<_> = targets
+        .iter()
+        .map(|target| Expected::get(target, docroot.content(&target[1..])))
+        .collect();
+    assert_exchanges("server's view", &exchanges, &expected);
+    for exchange in &exchanges {
+        assert_eq!(exchange.text("/local"), server.address);
+        assert!(
+            exchange.text("/peer").starts_with("127.0.0.1:"),
+            "{}",
+            exchange.text("/peer")
+        );
+    }
+}
+
+/// Many requests on one connection, both ends watched by one httpsniff.
+#[test]
+fn keep_alive_in_a_row() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[100]);
+    let certificate = Certificate::new();
+    for certificate in [None, Some(&certificate)] {
+        let server = nginx(&docroot, certificate);
+        crate::load::in_a_row(&server, &docroot, 200, certificate);
+    }
+}
+
+/// The name of the host does not matter to the capture, only to `--host`.
+#[test]
+fn localhost_by_name() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[35]);
+    let certificate = Certificate::new();
+    let server = nginx(&docroot, Some(&certificate));
+    let url = format!("https://localhost:{}", server.port());
+    check_get_from(
+        &url,
+        &server,
+        Client::Curl,
+        &docroot,
+        "/",
+        Some(&certificate),
+    );
+}

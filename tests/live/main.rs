@@ -1,0 +1,25 @@
+//! The live tests: httpsniff as root on real servers and clients, compared
+//! byte by byte with what the endpoints say.
+//!
+//! They choose the backend by `HTTPSNIFF_TEST_BACKEND` (default: httpsniff's
+//! own choice). The tests in [`kernel`] also run inside virtual machines
+//! (`make test-kernels`). What cannot run prints why; in CI that is a failure.
+#![cfg(feature = "live")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on shall panic"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bodies;
+mod command;
+mod kernel;
+mod lifecycle;
+mod load;
+mod pcapng;
+mod processes;
+mod selectors;
+mod views;

@@ -1,0 +1,137 @@
+//! Real clients. Each fetches targets and keeps what it got in files, so that
+//! httpsniff can be compared with both ends.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+
+use super::files::Certificate;
+use super::limit;
+use super::process::{collect, wait};
+use super::servers::{PYTHON, program};
+
+/// A client program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// curl, HTTP/1.1, one connection.
+    Curl,
+    /// wget, clear text only: Debian's links GnuTLS.
+    Wget,
+    /// Python's urllib, a connection for each request.
+    Urllib,
+    /// Python's asyncio streams, one connection; TLS through memory BIOs.
+    Asyncio,
+    /// node's http with a keep-alive agent.
+    Node,
+}
+
+impl Client {
+    /// A command that gets each target below `url` into a file of `folder`:
+    /// `0`, `1`, … in the order of the targets.
+    pub(crate) fn get(
+        self,
+        url: &str,
+        targets: &[String],
+        folder: &Path,
+        certificate: Option<&Certificate>,
+    ) -> Command {
+        let mut command = match self {
+            Self::Curl => curl(certificate),
+            Self::Wget => {
+                let mut command = Command::new("/bin/sh");
+                command.args(["-c", r#"i=0; for url; do wget -q --no-config -O $i "$url" || exit; i=$((i + 1)); done"#, "sh"]);
+                command
+            }
+            Self::Urllib => python("fetch_urllib.py", certificate),
+            Self::Asyncio => python("fetch_asyncio.py", certificate),
+            Self::Node => {
+                let mut command = Command::new("node");
+                command.arg(program("fetch_node.js"));
+                command
+            }
+        };
+        command.current_dir(folder);
+        for (number, target) in targets.iter().enumerate() {
+            if self == Self::Curl {
+                command.arg("-o").arg(number.to_string());
+            }
+            command.arg(format!("{url}{target}"));
+        }
+        command
+    }
+
+    /// A command that posts the file to `url` and keeps the answer in a file
+    /// `answer` of `folder`.
+    pub(crate) fn post(
+        self,
+        url: &str,
+        file: &Path,
+        folder: &Path,
+        certificate: Option<&Certificate>,
+    ) -> Command {
+        let mut command = match self {
+            Self::Curl => {
+                let mut command = curl(certificate);
+                command.args([
+                    "-o",
+                    "answer",
+                    "-H",
+                    "Content-Type: application/octet-stream",
+                ]);
+                command
+                    .arg("--data-binary")
+                    .arg(format!("@{}", file.display()));
+                command.arg(url);
+                command
+            }
+            Self::Urllib => {
+                let mut command = python("fetch_urllib.py", certificate);
+                command.arg("--post").arg(file).arg(url);
+                command
+            }
+            Self::Wget | Self::Asyncio | Self::Node => panic!("{self:?} does not post here"),
+        };
+        command.current_dir(folder);
+        command
+    }
+}
+
+/// curl without its configuration file, failing on HTTP errors.
+pub(crate) fn curl(certificate: Option<&Certificate>) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["-q", "-sS", "--fail", "--http1.1", "--noproxy", "*"]);
+    if let Some(certificate) = certificate {
+        command.arg("--cacert").arg(certificate.path());
+    }
+    command
+}
+
+fn python(name: &str, certificate: Option<&Certificate>) -> Command {
+    let mut command = Command::new(PYTHON);
+    command.arg(program(name));
+    if let Some(certificate) = certificate {
+        command.arg("--cafile").arg(certificate.path());
+    }
+    command
+}
+
+/// Runs a command to its end and panics unless it succeeds in time; its stdout.
+pub(crate) fn run(command: &mut Command) -> String {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let stdout = collect(child.stdout.take().unwrap());
+    let stderr = collect(child.stderr.take().unwrap());
+    let status = wait(&mut child, limit() * 3);
+    let text =
+        |bytes: JoinHandle<Vec<u8>>| String::from_utf8_lossy(&bytes.join().unwrap()).into_owned();
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{command:?}: {status:?} (None: not in time): {}",
+        text(stderr)
+    );
+    text(stdout)
+}

@@ -70,7 +70,7 @@ impl Conversation {
                 return Ok(());
             }
             // More after its end: a stream of its own.
-            self.restart(out, sender, shown, piece.time, About::default())?;
+            self.restart(out, shown, piece.time, About::default())?;
         }
         if self.broken
             && let Body::Bytes(bytes) = &piece.body
@@ -79,9 +79,9 @@ impl Conversation {
             // tshark would take it for a part of the message whose middle is
             // not there.
             self.broken = false;
-            self.restart(out, sender, shown, piece.time, About::default())?;
+            self.restart(out, shown, piece.time, About::default())?;
         }
-        self.handshake(out, sender, shown, piece.time, About::default())?;
+        self.handshake(out, shown, piece.time, About::default())?;
         match &piece.body {
             Body::Bytes(bytes) => {
                 for payload in bytes.chunks(MAX_SEGMENT) {
@@ -119,7 +119,6 @@ impl Conversation {
     fn handshake(
         &mut self,
         out: &mut Out,
-        sender: usize,
         shown: usize,
         time: u64,
         about: About<'_>,
@@ -133,8 +132,7 @@ impl Conversation {
             flow.unacknowledged = 0;
             flow.ended = false;
         }
-        out.ports.note(self.pair.ends[1].port());
-        let _ = sender;
+        out.ports.note(self.pair.ends.map(|end| end.port()));
         self.packet(out, 0, shown, time, SYN, about)?;
         self.flows[0].sequence = self.flows[0].sequence.wrapping_add(1);
         self.packet(out, 1, shown, time, SYN | ACK, About::default())?;
@@ -146,7 +144,6 @@ impl Conversation {
     fn restart(
         &mut self,
         out: &mut Out,
-        sender: usize,
         shown: usize,
         time: u64,
         about: About<'_>,
@@ -170,7 +167,7 @@ impl Conversation {
             view.announced = false;
         }
         self.open = false;
-        self.handshake(out, sender, shown, time, about)
+        self.handshake(out, shown, time, about)
     }
 
     fn data(
@@ -234,7 +231,7 @@ impl Conversation {
                 skip: Some((sender, rest)),
                 ..About::default()
             };
-            return self.restart(out, sender, shown, time, about);
+            return self.restart(out, shown, time, about);
         }
         let zeros = [0; MAX_SEGMENT];
         let stored = rest <= MAX_ZEROS;

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::address::Addresses;
-use super::block::{BlockWriter, MAX_OPTION, Meta};
+use super::block::{BlockWriter, Meta};
 use super::comment::Who;
 use super::conversation::{Conversation, View};
 use super::feed::{Body, Feed, Piece, starts_message};
-use super::note::Note;
+use super::note::{MAX_ENTRIES, Note};
 use super::packet::{ACK, FIN, MAX_SEGMENT, PSH, RST, SYN, Segment};
 use super::remarks::Ports;
 use crate::event::{Direction, Endpoint, MissingReason, Timestamp};
@@ -281,7 +281,6 @@ impl Conversation {
         about: About<'_>,
     ) -> io::Result<()> {
         let stamp = self.stamp(from, shown, time, about);
-        let mut comments: Vec<Cow<'static, str>> = Vec::new();
         let mut notes: Vec<String> = Vec::new();
         let delta = signed_difference(stamp, time);
         let is_data = about.payload.len().max(about.unstored) > 0 || flags & (FIN | RST) != 0;
@@ -298,12 +297,17 @@ impl Conversation {
         let Some(view) = &self.views[shown] else {
             return Ok(());
         };
-        comments.push(Cow::Owned(view.latest.text.clone()));
-        if let Some(other) = &self.views[1 - shown]
-            && other.announced
-            && !other.latest.receiver.is_empty()
+        let mut comments: Vec<Cow<'_, str>> = Vec::with_capacity(8);
+        let who = Rc::clone(&view.latest);
+        let other = self.views[1 - shown]
+            .as_ref()
+            .filter(|other| other.announced)
+            .map(|other| Rc::clone(&other.latest));
+        comments.push(Cow::Borrowed(&who.texts.own));
+        if let Some(other) = &other
+            && !other.texts.other.is_empty()
         {
-            comments.push(Cow::Owned(other.latest.receiver.clone()));
+            comments.push(Cow::Borrowed(&other.texts.other));
         }
         if flags & (SYN | ACK) == SYN
             && let Some(text) = self.stands_for(view, shown)
@@ -371,11 +375,7 @@ impl Conversation {
         if length > 0 && from == shown {
             let flow = &self.flows[from];
             let start = flow.written - length;
-            let met = flow.feeds[1 - shown]
-                .queue
-                .iter()
-                .find(|p| p.position <= start && start < p.end());
-            if let Some(piece) = met {
+            if let Some(piece) = flow.feeds[1 - shown].at(start) {
                 stamp = stamp.min(piece.time);
             }
         }
@@ -505,7 +505,10 @@ impl Conversation {
                     piece.cut(first - piece.position);
                     continue;
                 }
-                if note.is_none() || !Rc::ptr_eq(&piece.who, &view.latest) || list.len() >= 1000 {
+                if note.is_none()
+                    || !Rc::ptr_eq(&piece.who, &view.latest)
+                    || list.len() >= MAX_ENTRIES
+                {
                     if let Some(mut full) = note.take() {
                         full.list(name, &list);
                         list.clear();
@@ -597,9 +600,8 @@ fn change_who(note: &mut Note, view: &mut View, who: &Rc<Who>) {
     if told.is_none_or(|told| told.thread != who.thread) {
         note.bytes("thread", &who.thread);
     }
-    if told.is_none_or(|told| told.process != who.process) {
-        // 1 KiB for what follows in the same note.
-        note.process(who.process.as_deref(), MAX_OPTION - 1024);
+    if told.is_none_or(|told| !told.is_of(who)) {
+        note.process(&who.texts.note);
     }
     view.told = Some(Rc::clone(who));
 }

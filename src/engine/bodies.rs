@@ -314,6 +314,17 @@ impl Conversation {
                     continue;
                 }
                 State::Tunnel(kind) => {
+                    if *kind == Tunnel::New && !side.store.is_empty() {
+                        // Too few bytes to be taken for TLS.
+                        *kind = Tunnel::Other;
+                        let store = std::mem::take(&mut side.store);
+                        let outward = self.outward(direction).index();
+                        self.count_tunnel(core, outward, store.bytes.len() as u64);
+                        if let Some(ordinal) = self.tunnel {
+                            store.replay(|item| self.wire_item(core, direction, ordinal, &item))?;
+                        }
+                        continue;
+                    }
                     *kind = if *kind == Tunnel::New {
                         Tunnel::Other
                     } else {
@@ -624,7 +635,10 @@ impl Conversation {
                 side.resume = true;
             }
             if !side.has_ended() && !matches!(side.state, State::Tunnel(_)) {
-                if !side.store.is_empty() && side.waiting.is_none() {
+                if matches!(side.state, State::Body(_)) && side.waiting.is_none() {
+                    // A part of a trailer section, which was handed over.
+                    side.store.clear();
+                } else if !side.store.is_empty() && side.waiting.is_none() {
                     side.waiting = Some((Waiting::Replay, time));
                     side.resume = true;
                 }

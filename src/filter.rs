@@ -145,12 +145,9 @@ impl Filter {
     fn comm(&self, subject: &Subject<'_>) -> Answer {
         let comm = subject.process.map_or(&[][..], |p| &p.comm);
         let names = [comm, subject.thread];
-        if self.comms.is_empty() {
-            Answer::Yes
-        } else if names
-            .iter()
-            .any(|name| !name.is_empty() && self.comms.iter().any(|glob| glob.matches(name)))
-        {
+        let fits =
+            |name: &&[u8]| !name.is_empty() && self.comms.iter().any(|glob| glob.matches(name));
+        if self.comms.is_empty() || names.iter().any(fits) {
             Answer::Yes
         } else if comm.is_empty() {
             // The thread's name alone does not say that the process's differs.

@@ -41,7 +41,7 @@ impl Stats {
     pub fn lose(&mut self, reason: MissingReason, bytes: u64) {
         for (count, r) in self.lost.iter_mut().zip(MissingReason::ALL) {
             if r == reason {
-                *count += bytes;
+                *count = count.saturating_add(bytes);
             }
         }
     }
@@ -49,6 +49,6 @@ impl Stats {
     /// All lost bytes.
     #[must_use]
     pub fn lost_bytes(&self) -> u64 {
-        self.lost.iter().sum()
+        self.lost.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 }

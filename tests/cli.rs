@@ -138,7 +138,7 @@ fn a_file_is_shown_as_text_and_json() {
     assert_eq!(text.status.code(), Some(0), "{}", stderr(&text));
     let line = stdout(&text);
     assert_eq!(line.lines().count(), 1, "{line}");
-    assert!(line.contains("GET http://example.com/hello"), "{line}");
+    assert!(line.contains("http://example.com/hello"), "{line}");
     assert!(line.contains("200"), "{line}");
     assert!(
         stderr(&text).contains("1 exchange seen, all shown"),

@@ -1,6 +1,8 @@
 //! Finds TLS libraries in real processes: python, curl and node, if they are
 //! installed. What is not there is said and skipped.
 
+#![allow(clippy::unwrap_used)]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -69,7 +71,8 @@ fn check(target: &Target) {
 /// The Pythons of this machine.
 fn pythons() -> Vec<String> {
     let mut found = vec!["/usr/bin/python3".to_owned()];
-    if let Ok(versions) = std::fs::read_dir("/root/.pyenv/versions") {
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    if let Ok(versions) = std::fs::read_dir(home.join(".pyenv/versions")) {
         for version in versions {
             let path = version.unwrap().path().join("bin/python3");
             found.extend(path.exists().then(|| path.display().to_string()));
@@ -240,6 +243,47 @@ fn a_library_in_another_mount_namespace_is_found() {
 }
 
 #[test]
+fn containers_that_share_an_image_share_its_library() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root makes mount namespaces");
+        return;
+    }
+    let Some((lower, _)) = copy_of_libssl("libssl.so.3") else {
+        return;
+    };
+    let mut finder = Finder::default();
+    finder.system();
+    let mut given = Vec::new();
+    for _ in 0..2 {
+        let merged = tempfile::tempdir().unwrap();
+        let code = format!(
+            "import ctypes, sys; ctypes.CDLL('{}/m/libssl.so.3'); \
+             print('ready', flush=True); sys.stdin.read()",
+            merged.path().display()
+        );
+        let script = format!(
+            "cd {} && mount -t tmpfs none . && cd $PWD && mkdir u w m && \
+             mount -t overlay none -o lowerdir={},upperdir=u,workdir=w m && \
+             exec /usr/bin/python3 -Sc \"$0\"",
+            merged.path().display(),
+            lower.path().display()
+        );
+        let mut unshare = Command::new("unshare");
+        let Some(process) = Waiting::start(unshare.args(["-m", "sh", "-c", &script, &code])) else {
+            return;
+        };
+        given.extend(finder.process(process.pid()));
+        assert_eq!(
+            finder.used_by(process.pid()).len(),
+            1,
+            "{:?}",
+            finder.skipped()
+        );
+    }
+    assert_eq!(given.len(), 1, "{given:?}");
+}
+
+#[test]
 fn a_deleted_library_is_still_reached() {
     let Some((_dir, copy)) = copy_of_libssl("libssl copy.so.3") else {
         return;
@@ -304,6 +348,32 @@ fn what_is_named_like_a_library_and_is_none_is_reported() {
             .any(|s| s.path == fake.display().to_string() && s.reason.contains("SSL_read")),
         "{skipped:?}"
     );
+}
+
+#[test]
+fn libraries_that_cannot_be_attached_to_are_named() {
+    for (library, expected) in [
+        ("libgnutls.so.30", Some("GnuTLS")),
+        ("libnss3.so", Some("NSS")),
+        ("libc.so.6", None),
+    ] {
+        let code = format!(
+            "import ctypes, sys; ctypes.CDLL('{library}'); \
+             print('ready', flush=True); sys.stdin.read()"
+        );
+        let mut python = Command::new("/usr/bin/python3");
+        let Some(process) = Waiting::start(python.args(["-Sc", &code]).stderr(Stdio::null()))
+        else {
+            continue;
+        };
+        assert_eq!(guess_tls(process.pid()), expected);
+        assert!(
+            Finder::default()
+                .process(process.pid())
+                .iter()
+                .all(|t| t.path.contains("libssl."))
+        );
+    }
 }
 
 #[test]

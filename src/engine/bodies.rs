@@ -86,7 +86,7 @@ impl Conversation {
                 && open.exchange.response.is_some()
                 && open.body_size(Part::Request) == 0
         };
-        let unsent = self.current(direction).is_some_and(|open| unsent(open));
+        let unsent = self.current(direction).is_some_and(unsent);
         let side = self.side(direction);
         match side.state {
             State::Body(Body::Length(left)) if unsent => {
@@ -404,7 +404,10 @@ impl Conversation {
             && let Some(open) = self.queue.front_mut()
             && !open.response_done
         {
-            open.exchange.lost_bytes = open.exchange.lost_bytes.saturating_add(length + held);
+            open.exchange.lost_bytes = open
+                .exchange
+                .lost_bytes
+                .saturating_add(length.saturating_add(held));
             open.note("bytes between messages are missing");
             let ordinal = open.exchange.ordinal;
             let content = WireContent::Gap { length, reason };
@@ -669,6 +672,12 @@ impl Conversation {
         };
         open.exchange.info = self.info.clone();
         open.judge(core, true);
+        if !open.request_done {
+            open.body_end(core, Part::Request, true);
+        }
+        if !open.response_done && open.exchange.response.is_some() {
+            open.body_end(core, Part::Response, true);
+        }
         let whole = open.request_done && open.response_done && !open.truncated;
         let lasting = self.tunnel == Some(open.exchange.ordinal)
             && self.ending.is_some_and(|e| e != Ending::Closed);
@@ -677,7 +686,7 @@ impl Conversation {
         } else {
             self.ending.unwrap_or(Ending::Closed)
         };
-        self.flush_exchange(core, index)?;
+        self.flush_ended(core, index)?;
         let Some(open) = self.queue.remove(index) else {
             return Ok(());
         };

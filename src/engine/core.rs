@@ -44,7 +44,6 @@ impl Budget {
         self.limit.saturating_sub(self.used)
     }
 
-    #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
         self.used
     }

@@ -561,6 +561,12 @@ impl Conversation {
         direction: Direction,
         origin: &Origin<'_>,
     ) -> io::Result<Option<usize>> {
+        // One that was begun by an interim response goes on.
+        let begun =
+            |open: &Open| open.exchange.request.is_none() && open.exchange.response.is_none();
+        if let Some(index) = self.queue.iter().position(begun) {
+            return Ok(Some(index));
+        }
         let lossy = self.side(direction).lossy;
         let fits = |open: &Open| {
             !open.response_done
@@ -592,8 +598,14 @@ impl Conversation {
         let mut open = self.new_open(origin);
         open.request_done = true;
         open.note("request not seen");
-        self.queue.push_back(open);
-        Ok(Some(self.queue.len() - 1))
+        // Those that still wait for a response get a later one.
+        let index = self
+            .queue
+            .iter()
+            .position(|open| open.exchange.response.is_none())
+            .unwrap_or(self.queue.len());
+        self.queue.insert(index, open);
+        Ok(Some(index))
     }
 }
 

@@ -103,6 +103,7 @@ impl Engine {
     pub fn finish(&mut self, now: Timestamp) -> io::Result<()> {
         self.core.now = self.core.now.max(now);
         let result = self.table.finish(&mut self.core);
+        debug_assert!(result.is_err() || self.core.budget.used() == 0);
         result.and(self.core.finish())
     }
 

@@ -22,6 +22,8 @@ pub(super) struct HeldWire {
     pub(super) offset: u64,
     pub(super) origin: OwnedOrigin,
     pub(super) content: HeldContent,
+    /// It is that of a wanted exchange that has ended meanwhile.
+    pub(super) wanted: bool,
 }
 
 #[derive(Debug)]

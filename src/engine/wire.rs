@@ -74,7 +74,7 @@ impl Conversation {
                 && *same == reason
                 && last.offset.wrapping_add(*before) == offset
             {
-                *before += length;
+                *before = before.saturating_add(length);
                 return Ok(());
             }
             open.held.push_back(HeldWire {
@@ -82,6 +82,7 @@ impl Conversation {
                 offset,
                 origin: origin.to_owned(),
                 content,
+                wanted: false,
             });
             return Ok(());
         }
@@ -112,10 +113,8 @@ impl Conversation {
         };
         let held = std::mem::take(&mut open.held);
         core.budget.give(std::mem::take(&mut open.held_bytes));
-        if open.verdict != Verdict::Keep {
-            return Ok(());
-        }
-        for piece in held {
+        let keep = open.verdict == Verdict::Keep;
+        for piece in held.into_iter().filter(|piece| keep || piece.wanted) {
             let content = match &piece.content {
                 HeldContent::Bytes(bytes) => Content::Bytes(bytes),
                 HeldContent::Gap { length, reason } => {
@@ -135,6 +134,32 @@ impl Conversation {
                 &piece.origin.get(),
                 content,
             )?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what is held of an exchange that ends, or leaves it with the
+    /// one before it that has to be handed over first.
+    pub(super) fn flush_ended(&mut self, core: &mut Core, index: usize) -> io::Result<()> {
+        let before = self
+            .queue
+            .iter()
+            .take(index)
+            .rposition(|open| open.verdict == Verdict::Undecided || !open.held.is_empty());
+        let Some(before) = before else {
+            return self.flush_exchange(core, index);
+        };
+        let Some(open) = self.queue.get_mut(index) else {
+            return Ok(());
+        };
+        let keep = open.verdict == Verdict::Keep;
+        let mut held = std::mem::take(&mut open.held);
+        let bytes = std::mem::take(&mut open.held_bytes);
+        held.retain(|piece| keep || piece.wanted);
+        held.iter_mut().for_each(|piece| piece.wanted = true);
+        if let Some(open) = self.queue.get_mut(before) {
+            open.held.append(&mut held);
+            open.held_bytes += bytes;
         }
         Ok(())
     }

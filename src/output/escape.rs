@@ -53,12 +53,12 @@ pub(super) enum Want {
 /// How many of the first bytes are ASCII that can be written as it is.
 pub(super) fn plain_length(bytes: &[u8], want: Want) -> usize {
     match want {
-        Want::Line => length_until(bytes, |b| (b < 0x20) | (b >= 0x7f)),
+        Want::Line => length_until(bytes, |b| !(0x20..0x7f).contains(&b)),
         Want::Body => length_until(bytes, |b| {
             ((b < 0x20) & (b != b'\n') & (b != b'\t')) | (b >= 0x7f)
         }),
         Want::Json => length_until(bytes, |b| {
-            (b < 0x20) | (b >= 0x7f) | (b == b'"') | (b == b'\\')
+            !(0x20..0x7f).contains(&b) | (b == b'"') | (b == b'\\')
         }),
     }
 }

@@ -1,6 +1,6 @@
 //! `-o json`: one object per line, schema 1.
 //!
-//! The lines are a promise (docs/JSON): names, meaning and order of the
+//! The lines are a promise: names, meaning and order of the
 //! fields stay, fields are only added. `null` is unknown; what does not apply
 //! is absent. Every line is written whole, and holds no character that a
 //! terminal would obey, though it is not meant for one: JSON has escapes for
@@ -17,6 +17,7 @@
 //! - `missing` is there only if something is.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use super::{Sink, Wants};
 use crate::event::{Direction, Timestamp};
@@ -45,6 +46,9 @@ pub struct Json {
     out: Box<dyn Write>,
     options: Options,
     writer: Writer,
+    /// What was written last of a process that never changes, its command
+    /// line above all: most lines are of the same few processes.
+    facts: Option<(Arc<Process>, Vec<u8>)>,
 }
 
 impl Json {
@@ -55,6 +59,7 @@ impl Json {
             out,
             options,
             writer: Writer::default(),
+            facts: None,
         }
     }
 
@@ -92,7 +97,7 @@ impl Sink for Json {
 
     fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
         let w = &mut self.writer;
-        head(w, exchange, "request", State::Open);
+        head(w, exchange, "request", State::Open, &mut self.facts);
         request(w, exchange, Progress::Head);
         tail(w, exchange);
         self.line_done()
@@ -100,7 +105,7 @@ impl Sink for Json {
 
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         let w = &mut self.writer;
-        head(w, exchange, "exchange", exchange.state);
+        head(w, exchange, "exchange", exchange.state, &mut self.facts);
         request(w, exchange, Progress::Whole);
         response(w, exchange);
         timing(w, &exchange.times);
@@ -125,7 +130,13 @@ enum Progress {
 }
 
 /// Everything before `request`.
-fn head(w: &mut Writer, exchange: &Exchange, kind: &str, state: State) {
+fn head(
+    w: &mut Writer,
+    exchange: &Exchange,
+    kind: &str,
+    state: State,
+    facts: &mut Option<(Arc<Process>, Vec<u8>)>,
+) {
     w.raw("{\"schema\":1,\"kind\":");
     w.name(kind);
     w.raw(",\"id\":\"");
@@ -154,7 +165,20 @@ fn head(w: &mut Writer, exchange: &Exchange, kind: &str, state: State) {
     w.number(exchange.connection);
     w.raw(",\"stream\":null,\"process\":");
     match &exchange.process {
-        Some(process) => self::process(w, process, exchange),
+        Some(process) => {
+            identity(w, process, exchange);
+            match facts {
+                Some((known, json)) if Arc::ptr_eq(known, process) => {
+                    w.buffer.extend_from_slice(json);
+                }
+                _ => {
+                    let start = w.buffer.len();
+                    self::facts(w, process);
+                    let json = w.buffer.get(start..).unwrap_or_default();
+                    *facts = Some((Arc::clone(process), json.to_vec()));
+                }
+            }
+        }
         None => w.raw("null"),
     }
     for (key, end) in [
@@ -163,7 +187,7 @@ fn head(w: &mut Writer, exchange: &Exchange, kind: &str, state: State) {
     ] {
         w.raw(key);
         match end {
-            Some(end) => w.display(end),
+            Some(end) => w.endpoint(end),
             None => w.raw("null"),
         }
     }
@@ -177,7 +201,8 @@ fn head(w: &mut Writer, exchange: &Exchange, kind: &str, state: State) {
     }
 }
 
-fn process(w: &mut Writer, process: &Process, exchange: &Exchange) {
+/// The beginning of `process`: what differs between lines.
+fn identity(w: &mut Writer, process: &Process, exchange: &Exchange) {
     w.raw("{\"pid\":");
     w.number(process.pid.into());
     w.raw(",\"tid\":");
@@ -186,6 +211,10 @@ fn process(w: &mut Writer, process: &Process, exchange: &Exchange) {
     w.bytes_or_null(&process.comm);
     w.raw(",\"thread\":");
     w.bytes_or_null(&exchange.thread);
+}
+
+/// The rest of `process`: what is the same in each of its lines.
+fn facts(w: &mut Writer, process: &Process) {
     w.raw(",\"exe\":");
     w.bytes_or_null(process.exe.as_deref().unwrap_or_default());
     w.raw(",\"cmdline\":");

@@ -82,6 +82,16 @@ impl Waiting {
         Self(child.unwrap())
     }
 
+    /// Starts a copy of cat and waits until it works: `spawn` returns a moment
+    /// before the new program has its name and arguments.
+    fn cat(program: &str, arguments: &[&str]) -> Self {
+        use std::io::Write;
+        let mut cat = Self::start(program, arguments);
+        cat.0.stdin.as_mut().unwrap().write_all(b"7\n").unwrap();
+        assert_eq!(cat.numbers(1), [7]);
+        cat
+    }
+
     /// Waits for so many lines of output with a number each.
     fn numbers(&mut self, count: usize) -> Vec<u32> {
         use std::io::{BufRead, BufReader};
@@ -100,8 +110,7 @@ impl Drop for Waiting {
 
 #[test]
 fn a_process_is_described() {
-    // `spawn` returns when the program has been executed.
-    let cat = Waiting::start("/bin/cat", &["-u", "", "-"]);
+    let cat = Waiting::cat("/bin/cat", &["-", "", "-u"]);
     let pid = cat.0.id();
     let found = process(pid).unwrap();
     let expected = Process {
@@ -114,7 +123,7 @@ fn a_process_is_described() {
                 .into_os_string()
                 .into_vec(),
         ),
-        cmdline: [&b"/bin/cat"[..], b"-u", b"", b"-"]
+        cmdline: [&b"/bin/cat"[..], b"-", b"", b"-u"]
             .map(<[u8]>::to_vec)
             .to_vec(),
         cmdline_cut: false,
@@ -133,7 +142,7 @@ fn a_long_command_line_is_cut_and_a_deleted_program_keeps_its_path() {
     let program = dir.path().join("c (at");
     fs::copy("/bin/cat", &program).unwrap();
     let long = "x".repeat(5000);
-    let cat = Waiting::start(program.to_str().unwrap(), &["-", &long]);
+    let cat = Waiting::cat(program.to_str().unwrap(), &["-", &long]);
     fs::remove_file(&program).unwrap();
     let found = process(cat.0.id()).unwrap();
     assert!(found.cmdline_cut);
@@ -188,7 +197,7 @@ fn a_thread_means_its_process() {
 
 #[test]
 fn sockets_are_noticed() {
-    let cat = Waiting::start("/bin/cat", &[]);
+    let cat = Waiting::cat("/bin/cat", &[]);
     assert_eq!(has_sockets(cat.0.id()), Some(false));
     let _socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     assert_eq!(has_sockets(std::process::id()), Some(true));

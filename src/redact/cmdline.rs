@@ -70,14 +70,24 @@ pub(super) fn mask(names: &Names, arguments: &mut [Vec<u8>]) {
         } else {
             meaning(names, argument, curl)
         };
-        let spans = match (expected, meaning.own) {
-            (Some(Value::Whole), _) => vec![0..argument.len()],
-            (Some(Value::Header), _) => header(argument, 0),
-            (None, Some((Value::Whole, from))) => vec![from..argument.len()],
-            (None, Some((Value::Header, from))) => header(argument, from),
-            (None, None) => ordinary(names, argument),
-        };
-        fill(argument, &spans);
+        let end = argument.len();
+        match (expected, meaning.own) {
+            (Some(Value::Whole), _) => fill(argument, 0..end),
+            (Some(Value::Header), _) => {
+                let value = header(argument, 0);
+                fill(argument, value);
+            }
+            (None, Some((Value::Whole, from))) => fill(argument, from..end),
+            (None, Some((Value::Header, from))) => {
+                let value = header(argument, from);
+                fill(argument, value);
+            }
+            (None, None) => {
+                for span in ordinary(names, argument) {
+                    fill(argument, span);
+                }
+            }
+        }
         expected = meaning.next;
     }
 }
@@ -142,11 +152,12 @@ fn long_option(names: &Names, argument: &[u8], dashes: usize) -> Meaning {
     }
 }
 
-/// A header field as an argument: its name stays, and the scheme.
-fn header(argument: &[u8], from: usize) -> Vec<Range<usize>> {
+/// What to mask of a header field in an argument: its name stays, and the
+/// scheme.
+fn header(argument: &[u8], from: usize) -> Range<usize> {
     let field = argument.get(from..).unwrap_or_default();
     let Some(colon) = memchr::memchr(b':', field) else {
-        return vec![from..argument.len()];
+        return from..argument.len();
     };
     let value = field.get(colon + 1..).unwrap_or_default();
     let name = field.get(..colon).unwrap_or_default();
@@ -156,7 +167,7 @@ fn header(argument: &[u8], from: usize) -> Vec<Range<usize>> {
         let rest = value.get(scheme..).unwrap_or_default();
         skip = scheme + rest.len() - rest.trim_ascii_start().len();
     }
-    vec![from + colon + 1 + skip..argument.len()]
+    from + colon + 1 + skip..argument.len()
 }
 
 /// Everything else: URLs and `NAME=value`; if it is a command of its own
@@ -204,11 +215,9 @@ fn words(text: &[u8]) -> Vec<Range<usize>> {
     words
 }
 
-fn fill(argument: &mut [u8], spans: &[Range<usize>]) {
-    for span in spans {
-        if let Some(secret) = argument.get_mut(span.clone()) {
-            secret.fill(b'*');
-        }
+fn fill(argument: &mut [u8], span: Range<usize>) {
+    if let Some(secret) = argument.get_mut(span) {
+        secret.fill(b'*');
     }
 }
 

@@ -344,6 +344,45 @@ fn ordinary_command_lines_stay_as_they_are() {
 
 proptest! {
     #[test]
+    fn no_secret_is_left_in_a_command_line(secret in "[a-zA-Z0-9:@/=&?;,. -]{0,12}[Q-Z]{6}") {
+        for template in [
+            &["curl", "-u", "{}", "http://h/"][..],
+            &["curl", "-sSu{}"],
+            &["curl", "-sSu", "{}"],
+            &["app", "-u{}"],
+            &["app", "--user={}", "-x"],
+            &["app", "--user", "{}"],
+            &["app", "-H", "Authorization: Bearer {}"],
+            &["app", "-HX-Thing: {}"],
+            &["app", "--header=Cookie: {}"],
+            &["app", "--password", "{}"],
+            &["app", "--db-password={}"],
+            &["app", "--oauth2-bearer", "{}"],
+            &["env", "API_TOKEN={}"],
+        ] {
+            let filled: Vec<String> = template.iter().map(|a| a.replace("{}", &secret)).collect();
+            let filled: Vec<&str> = filled.iter().map(String::as_str).collect();
+            let shown = command(&filled).join(" ");
+            prop_assert!(!shown.contains(&secret[secret.len() - 6..]), "{}", shown);
+        }
+    }
+
+    #[test]
+    fn no_secret_is_left_in_a_head(
+        text in "[a-zA-Z0-9:@/=?;,. -]{0,12}[Q-Z]{6}", name in "(authorization|Authorization|COOKIE|Cookie|X-Api-Key)",
+        fold in "(|\r\n |\n\t|\r\n \r\n )", scheme in "(|Basic |bearer |weird )",
+    ) {
+        let head = format!(
+            "GET http://u:{0}@h/?x=1&api_key={0} HTTP/1.1\r\n{name}: {scheme}{fold}{0}\r\n\
+             Referer: https://h/?token={0}\r\n\r\n",
+            text.replace([' ', '@', '/', '?'], "%"),
+        );
+        let shown = masked(&head, true);
+        prop_assert!(!shown.contains(&text[text.len() - 6..]), "{}", shown);
+        prop_assert!(shown.contains("http://") && shown.contains("@h/?x=1&api_key="));
+    }
+
+    #[test]
     fn ranges_are_in_order_whatever_the_bytes(bytes: Vec<u8>, start_line: bool) {
         let mut end = 0;
         for span in Redact::default().spans(&bytes, start_line) {

@@ -17,15 +17,19 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elf::ElfError;
+use super::identity::{FileKey, MappedKey, identity, mount_namespace, root_key};
 use super::inspect::{Inspection, inspect};
 use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
-use super::root::{FileKey, Root, open_link};
+use super::root::{Root, open_link};
 use super::{FileIdentity, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
 const MAX_KNOWN: usize = 64 << 10;
+/// How many files with a library are given out: each holds descriptors and
+/// probes, and anybody can make copies of a library.
+const MAX_FOUND: usize = 1024;
 /// How many skipped files are remembered for the report.
 const MAX_SKIPPED: usize = 256;
 
@@ -89,13 +93,13 @@ pub struct Finder {
     /// Mount namespace and root directory whose system libraries were looked
     /// at.
     roots: FxHashSet<(u64, u64, u64)>,
-    /// Index in `found`, by device and inode as maps show them.
-    mapped: FxHashMap<(u64, u64), usize>,
+    /// Index in `found` of what maps show.
+    mapped: FxHashMap<MappedKey, usize>,
     /// Index in `found` of every file that was inspected; `None` for those
     /// without a library.
     files: FxHashMap<FileKey, Option<usize>>,
-    /// Programs whose closure was looked at.
-    closures: FxHashSet<FileKey>,
+    /// Programs whose closure was looked at, and with which LD_LIBRARY_PATH.
+    closures: FxHashSet<(FileKey, Vec<u8>)>,
     found: Vec<Found>,
     skipped: Vec<Skipped>,
 }
@@ -121,15 +125,19 @@ impl Finder {
         let Ok(text) = maps::read(pid) else {
             return targets;
         };
+        let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
         let mut root = None;
         for mapping in maps::parse(&text) {
-            if !is_candidate(mapping.file_name())
-                || self.mapped.contains_key(&(mapping.device, mapping.inode))
-            {
+            if !is_candidate(mapping.file_name()) {
                 continue;
             }
-            let root = root.get_or_insert_with(|| Root::of(pid).ok());
-            targets.extend(self.mapping(pid, &mapping, root.as_ref()));
+            let key = MappedKey::of(&mapping, namespace);
+            if !self.mapped.contains_key(&key) {
+                let root = root.get_or_insert_with(|| Root::of(pid).ok());
+                let look = self.mapping(pid, &mapping, root.as_ref());
+                self.mapped.extend(look.index.map(|index| (key, index)));
+                targets.extend(look.target);
+            }
         }
         targets.extend(self.program(pid));
         targets.extend(self.container(pid));
@@ -145,12 +153,13 @@ impl Finder {
         let Ok(metadata) = std::fs::metadata(&link) else {
             return targets;
         };
+        let library_path = library_path(pid).unwrap_or_default();
+        let key = (FileKey::of(&metadata), library_path.clone());
         bound(&mut self.closures);
-        if !self.closures.insert(FileKey::of(&metadata)) {
+        if !self.closures.insert(key) {
             return targets;
         }
         if let (Ok(root), Ok(path)) = (Root::of(pid), std::fs::read_link(&link)) {
-            let library_path = library_path(pid).unwrap_or_default();
             let system = System::new(root);
             targets.extend(self.closure(&system, path.as_os_str().as_bytes(), &library_path));
         }
@@ -237,8 +246,10 @@ impl Finder {
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
         let mut indexes: Vec<usize> = Vec::new();
         if let Ok(text) = maps::read(pid) {
+            let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
             let mapped = maps::parse(&text)
-                .filter_map(|mapping| self.mapped.get(&(mapping.device, mapping.inode)));
+                .filter(|mapping| is_candidate(mapping.file_name()))
+                .filter_map(|mapping| self.mapped.get(&MappedKey::of(&mapping, namespace)));
             indexes.extend(mapped);
         }
         if let Ok(metadata) = std::fs::metadata(format!("/proc/{pid}/exe")) {
@@ -293,7 +304,7 @@ impl Finder {
     }
 
     /// One mapped library.
-    fn mapping(&mut self, pid: u32, mapping: &Mapping<'_>, root: Option<&Root>) -> Option<Target> {
+    fn mapping(&mut self, pid: u32, mapping: &Mapping<'_>, root: Option<&Root>) -> Look {
         let same = |file: File| -> Option<File> {
             // The device is no help: overlayfs and btrfs show another one.
             let inode = file.metadata().ok()?.ino();
@@ -319,13 +330,9 @@ impl Finder {
                 };
                 self.skip(&mapping.path, why.to_owned());
             }
-            return None;
+            return Look::default();
         };
-        let look = self.look(file, &mapping.path, root);
-        if let Some(index) = look.index {
-            self.mapped.insert((mapping.device, mapping.inode), index);
-        }
-        look.target
+        self.look(file, &mapping.path, root)
     }
 
     /// The program of a process.
@@ -379,7 +386,7 @@ impl Finder {
     }
 
     fn add(&mut self, file: File, path: &[u8], key: FileKey, inspection: Inspection) -> Look {
-        let identity = identity(&key, inspection.build_id);
+        let identity = identity(&file, &key, inspection.build_id);
         if let Some(index) = self.found.iter().position(|f| f.identity == identity) {
             self.remember(key, Some(index));
             return Look {
@@ -388,6 +395,13 @@ impl Finder {
             };
         }
         let index = self.found.len();
+        if index >= MAX_FOUND {
+            self.skip(
+                path,
+                format!("{MAX_FOUND} TLS libraries are attached to already"),
+            );
+            return Look::default();
+        }
         let path = OsStr::from_bytes(path).display().to_string();
         let library: Arc<str> = inspection.library.into();
         self.found.push(Found {
@@ -431,24 +445,6 @@ struct Look {
     index: Option<usize>,
     /// It, the first time.
     target: Option<Target>,
-}
-
-/// The build id, or device and size where there is none.
-fn identity(key: &FileKey, build_id: Option<Vec<u8>>) -> FileIdentity {
-    let build =
-        build_id.unwrap_or_else(|| [key.device.to_ne_bytes(), key.size.to_ne_bytes()].concat());
-    FileIdentity {
-        inode: key.inode,
-        build,
-    }
-}
-
-/// Mount namespace and root directory of a process: two containers may have
-/// the same device and inode for their roots.
-fn root_key(pid: &str, root: &Root) -> Option<(u64, u64, u64)> {
-    let namespace = std::fs::metadata(format!("/proc/{pid}/ns/mnt")).ok()?;
-    let (device, inode) = root.identity().ok()?;
-    Some((namespace.ino(), device, inode))
 }
 
 /// LD_LIBRARY_PATH of a process.

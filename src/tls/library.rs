@@ -9,11 +9,10 @@ pub struct Library {
     pub name: &'static str,
     /// How the names of its files begin. What follows may not be a letter:
     /// `libssl.so.3`, `libssl-81ffa89e.so.1.1`, `libssl3.so`, but not
-    /// `libsslutils.so`. The name makes a file a candidate, its symbols
-    /// decide (NSS has a `libssl3.so` too, without `SSL_read`).
+    /// `libsslutils.so`. The name makes a mapped file a candidate, its symbols
+    /// decide (NSS has a `libssl3.so` too, without `SSL_read`). Programs are
+    /// looked into whatever their name.
     pub files: &'static [&'static str],
-    /// Programs that define these functions themselves are served too.
-    pub in_programs: bool,
     /// The functions to probe.
     pub calls: &'static [Call],
     /// The library that holds the version text when the file itself has
@@ -60,7 +59,6 @@ pub const LIBRARIES: &[Library] = &[OPENSSL];
 const OPENSSL: Library = Library {
     name: "OpenSSL",
     files: &["libssl", "libnode", "libboringssl"],
-    in_programs: true,
     calls: &[
         Call {
             symbol: "SSL_read",

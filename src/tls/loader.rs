@@ -7,8 +7,9 @@ use std::fs::File;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::elf::{Dynamic, Elf};
+use super::identity::FileKey;
 use super::ldcache;
-use super::root::{FileKey, Root};
+use super::root::Root;
 
 /// How many files one program's closure may have.
 const MAX_FILES: usize = 1024;
@@ -82,7 +83,9 @@ impl System {
                 paths.extend(names.map(|name| join(directory, name)));
             }
         }
-        paths.sort_unstable();
+        // The full name before the short one that is a link to it: the first
+        // is what the user is shown.
+        paths.sort_unstable_by(|a, b| b.cmp(a));
         paths
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub mod elf;
 pub mod find;
 pub mod guess;
+mod identity;
 pub mod inspect;
 pub mod ldcache;
 pub mod library;
@@ -60,13 +61,15 @@ pub struct Probe {
     pub placement: Placement,
 }
 
-/// Identifies a file beyond its path: overlayfs shows one inode under two
-/// devices, so the build id decides where there is one.
+/// Identifies a file beyond its path. Overlayfs shows one inode under two
+/// devices, so there the device does not count; elsewhere it does, as copies
+/// of a file system have the same inodes and build ids.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// Inode number.
     pub inode: u64,
-    /// GNU build id, or device number and size where there is none.
+    /// GNU build id, or the size where there is none; and the device number
+    /// but on overlayfs.
     pub build: Vec<u8>,
 }
 

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 
@@ -139,32 +139,6 @@ pub fn open_link(link: &str) -> io::Result<File> {
         ));
     }
     Ok(file)
-}
-
-/// What tells one content of a file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FileKey {
-    /// Device, as `stat` says.
-    pub device: u64,
-    /// Inode.
-    pub inode: u64,
-    /// Length in bytes.
-    pub size: u64,
-    /// Time of the last change of content, seconds and nanoseconds.
-    pub changed: (i64, i64),
-}
-
-impl FileKey {
-    /// That of a file's metadata.
-    #[must_use]
-    pub fn of(metadata: &std::fs::Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.len(),
-            changed: (metadata.mtime(), metadata.mtime_nsec()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,11 +14,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use httpsniff::event::{
-    ConnectionInfo, ConnectionKey, Direction, Endpoint, MissingReason, Source, Timestamp,
+    Action, ConnectionInfo, ConnectionKey, Direction, Endpoint, Event, MissingReason, Source,
+    Timestamp,
 };
 use httpsniff::output::pcapng::Pcapng;
 use httpsniff::output::{Content, Sink, Wire};
 use httpsniff::process::Process;
+use httpsniff::read::Item;
 
 pub const START: u64 = 1_700_000_000_000_000_000;
 pub const MS: u64 = 1_000_000;
@@ -42,6 +44,92 @@ pub struct Run {
     pub sink: Pcapng,
     pub file: Memory,
     pub now: u64,
+    /// What the views saw.
+    pub log: Log,
+}
+
+/// A stretch of a direction as one view had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stretch {
+    Bytes(Vec<u8>),
+    Missing(u64, MissingReason),
+    End,
+    Reset,
+}
+
+/// When, who (pid, thread id, thread), what.
+pub type Entry = (u64, Option<u32>, u32, Vec<u8>, Stretch);
+
+/// By connection number and direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Log(pub std::collections::BTreeMap<(u64, usize), Vec<Entry>>);
+
+impl Log {
+    pub fn add(&mut self, connection: u64, direction: Direction, entry: Entry) {
+        let list = self.0.entry((connection, direction.index())).or_default();
+        // Where calls and packets begin and end does not matter.
+        if let Some(last) = list.last_mut()
+            && (last.0, last.1, last.2, &last.3) == (entry.0, entry.1, entry.2, &entry.3)
+        {
+            match (&mut last.4, &entry.4) {
+                (Stretch::Bytes(a), Stretch::Bytes(b)) => return a.extend_from_slice(b),
+                (Stretch::Missing(a, x), Stretch::Missing(b, y)) if x == y => {
+                    *a += b;
+                    return;
+                }
+                _ => {}
+            }
+        }
+        list.push(entry);
+    }
+
+    /// Takes an event as a reader gives it.
+    pub fn event(&mut self, event: &Event<'_>) {
+        let connection = event.connection.number.unwrap();
+        let entry = |stretch| {
+            (
+                event.time.0,
+                event.process.map(|p| p.pid),
+                event.tid,
+                event.thread.to_vec(),
+                stretch,
+            )
+        };
+        match event.action {
+            Action::Data(data) => {
+                if !data.bytes.is_empty() {
+                    let bytes = Stretch::Bytes(data.bytes.to_vec());
+                    self.add(connection, data.direction, entry(bytes));
+                }
+                if data.missing > 0 {
+                    let missing = Stretch::Missing(data.missing, data.reason);
+                    self.add(connection, data.direction, entry(missing));
+                }
+            }
+            Action::End { direction, .. } => {
+                self.add(connection, direction, entry(Stretch::End));
+            }
+            Action::Close { reset: true } => {
+                self.add(connection, Direction::Send, entry(Stretch::Reset));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a file gives back, and the facts of its connections by number.
+pub fn read_back(bytes: &[u8]) -> (Log, std::collections::BTreeMap<u64, ConnectionInfo>) {
+    let mut log = Log::default();
+    let mut infos = std::collections::BTreeMap::new();
+    httpsniff::read::read(bytes, &mut |item| {
+        if let Item::Event(event) = item {
+            infos.insert(event.connection.number.unwrap(), event.connection.clone());
+            log.event(event);
+        }
+        Ok(true)
+    })
+    .unwrap();
+    (log, infos)
 }
 
 impl Run {
@@ -51,13 +139,13 @@ impl Run {
             sink: Pcapng::new(Box::new(file.clone())).unwrap(),
             file,
             now: START,
+            log: Log::default(),
         }
     }
 
     pub fn finish(mut self) -> Vec<u8> {
         self.sink.finish(Timestamp(self.now)).unwrap();
-        let bytes = self.file.0.lock().unwrap().clone();
-        bytes
+        std::mem::take(&mut self.file.0.lock().unwrap())
     }
 
     pub fn tick(&mut self) {
@@ -163,6 +251,18 @@ impl View {
             Content::Gap { length, .. } => length,
             _ => 0,
         };
+        let stretch = match content {
+            Content::Bytes(bytes) => Some(Stretch::Bytes(bytes.to_vec())),
+            Content::Gap { length, reason } => Some(Stretch::Missing(length, reason)),
+            Content::End { synthetic: true } => None,
+            Content::End { synthetic: false } => Some(Stretch::End),
+            Content::Reset => Some(Stretch::Reset),
+        };
+        if let Some(stretch) = stretch {
+            let pid = self.process.as_ref().map(|p| p.pid);
+            let entry = (time, pid, self.tid, self.thread.clone(), stretch);
+            run.log.add(self.number, direction, entry);
+        }
         run.sink
             .wire(&Wire {
                 connection: self.number,

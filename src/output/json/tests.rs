@@ -57,6 +57,18 @@ fn all_kinds_of_exchange_give_the_golden_lines() {
 }
 
 #[test]
+fn lines_do_not_depend_on_those_before() {
+    let (one, other) = (samples::plain(), samples::served());
+    let text = lines(Options::default(), |sink| {
+        for exchange in [&one, &one, &other, &other, &one] {
+            sink.exchange(exchange).unwrap();
+        }
+    });
+    let (one, other) = (line(&one), line(&other));
+    assert_eq!(text, format!("{one}{one}{other}{other}{one}"));
+}
+
+#[test]
 fn what_is_unknown_is_null_and_what_does_not_apply_is_absent() {
     let orphan = value(&samples::orphan());
     for field in ["process", "request", "stream"] {

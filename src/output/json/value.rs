@@ -1,9 +1,12 @@
 //! JSON values written straight into a buffer: no tree, no allocation.
 
+use std::io::Write as _;
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::event::Timestamp;
+use crate::event::{Endpoint, Timestamp};
 use crate::output::escape::{Want, find_special, plain_length};
 
 /// A buffer that knows how JSON values look. Punctuation and keys are the
@@ -54,18 +57,28 @@ impl Writer {
         self.raw("\"");
     }
 
-    /// What `value` prints, as a string.
-    pub(super) fn display(&mut self, value: &dyn std::fmt::Display) {
-        struct Escaping<'a>(&'a mut Writer);
-        impl std::fmt::Write for Escaping<'_> {
-            fn write_str(&mut self, text: &str) -> std::fmt::Result {
-                self.0.escaped(text);
-                Ok(())
+    /// An address, as it prints.
+    pub(super) fn endpoint(&mut self, endpoint: &Endpoint) {
+        self.raw("\"");
+        match endpoint {
+            // By hand, because formatting costs as much as the rest of the
+            // connection's facts.
+            Endpoint::Tcp(SocketAddr::V4(address)) => {
+                for (octet, mark) in address.ip().octets().into_iter().zip(["", ".", ".", "."]) {
+                    self.raw(mark);
+                    self.number(octet.into());
+                }
+                self.raw(":");
+                self.number(address.port().into());
+            }
+            // Nothing in it needs an escape; writing to a buffer does not
+            // fail.
+            Endpoint::Tcp(address) => drop(write!(self.buffer, "{address}")),
+            Endpoint::Unix(path) => {
+                self.raw("unix:");
+                self.escaped(path);
             }
         }
-        self.raw("\"");
-        // Writing to a buffer does not fail.
-        let _ = std::fmt::Write::write_fmt(&mut Escaping(self), format_args!("{value}"));
         self.raw("\"");
     }
 
@@ -275,6 +288,21 @@ mod tests {
             written(|w| w.string("a\"\\\n\r\t\0\x1b\u{7f}\u{9b}\u{2028}\u{202e}\u{e0041}é😀")),
             r#""a\"\\\n\r\t\u0000\u001b\u007f\u009b\u2028\u202e\udb40\udc41é😀""#
         );
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_prints() {
+        for text in [
+            "0.0.0.0:0",
+            "127.0.0.1:443",
+            "255.255.255.255:65535",
+            "[::1]:80",
+        ] {
+            let end = Endpoint::Tcp(text.parse().unwrap());
+            assert_eq!(written(|w| w.endpoint(&end)), format!("\"{end}\""));
+        }
+        let end = Endpoint::Unix("@a\"b".into());
+        assert_eq!(written(|w| w.endpoint(&end)), r#""unix:@a\"b""#);
     }
 
     #[test]

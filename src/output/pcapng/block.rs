@@ -182,7 +182,7 @@ fn pad(body: &mut Vec<u8>) {
     body.resize(body.len().next_multiple_of(4), 0);
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "that is its purpose")]
+/// The low 32 bits.
 const fn low32(value: u64) -> u32 {
     (value & 0xffff_ffff) as u32
 }

@@ -228,6 +228,7 @@ impl Desk {
         let flow = &mut conversation.flows[sender];
         let feed = &mut flow.feeds[end];
         feed.next = Some(piece.end());
+        feed.offset = wire.offset.wrapping_add(piece.body.length());
         feed.queue.push_back(piece);
         if flow.writer == Some(1 - end) {
             feed.shed();

@@ -14,6 +14,9 @@ use crate::event::MissingReason;
 pub(super) const ORIGIN: u64 = 1 << 40;
 /// Bytes that are compared to find where two views meet.
 const SAMPLE: usize = 64;
+/// Views that are further apart than this, in bytes, are not joined by their
+/// sequence numbers: the filter may have dropped something in between.
+const NEAR: u64 = 16 << 20;
 /// Pieces kept of the view that is not written.
 const MAX_PIECES: usize = 4096;
 
@@ -95,6 +98,8 @@ pub(super) struct Feed {
     pub(super) next: Option<u64>,
     /// There was a piece before.
     pub(super) begun: bool,
+    /// The stream offset after the last piece.
+    pub(super) offset: u64,
     /// The file says where this view stands (the one that is not written).
     pub(super) synced: bool,
 }
@@ -129,6 +134,17 @@ impl Feed {
                 }
             }
         }
+        if arrival.same_numbers
+            && let Some(next) = self.next
+        {
+            // Bytes that this view has yet to have, or that are written.
+            let distance = sequence_distance(self.offset, arrival.offset);
+            let position = next.checked_add_signed(distance)?;
+            if distance.unsigned_abs() < NEAR && self.agrees(position, arrival.bytes) != Some(false)
+            {
+                return Some(position);
+            }
+        }
         let sample = arrival.bytes.get(..SAMPLE).unwrap_or(arrival.bytes);
         if sample.len() < 16 {
             return None;
@@ -142,7 +158,10 @@ impl Feed {
                 return Some(piece.position + at as u64);
             }
         }
-        let front = self.queue.front()?;
+        let Some(front) = self.queue.front() else {
+            // This view has had everything before, and a message begins.
+            return self.next.filter(|_| starts_message(arrival.bytes));
+        };
         if let Body::Bytes(bytes) = &front.body {
             let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
             let window = arrival.bytes.get(..64 << 10).unwrap_or(arrival.bytes);
@@ -195,4 +214,10 @@ impl Feed {
 #[expect(clippy::cast_possible_truncation, reason = "modulo 2^32 is meant")]
 const fn sequence_distance(from: u64, to: u64) -> i64 {
     (to.wrapping_sub(from) as u32).cast_signed() as i64
+}
+
+/// Whether bytes look like the beginning of a request or a response.
+pub(super) fn starts_message(bytes: &[u8]) -> bool {
+    let method = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
+    bytes.starts_with(b"HTTP/") || method >= 3 && bytes.get(method) == Some(&b' ')
 }

@@ -22,8 +22,6 @@ mod packet;
 mod remarks;
 mod store;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use desk::Desk;
 

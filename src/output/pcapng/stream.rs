@@ -11,7 +11,7 @@ use super::address::Addresses;
 use super::block::{BlockWriter, MAX_OPTION, Meta};
 use super::comment::Who;
 use super::conversation::{Conversation, View};
-use super::feed::{Body, Feed, Piece};
+use super::feed::{Body, Feed, Piece, starts_message};
 use super::note::Note;
 use super::packet::{ACK, FIN, MAX_SEGMENT, PSH, RST, SYN, Segment};
 use super::remarks::Ports;
@@ -552,12 +552,12 @@ impl Conversation {
             [&view.info.peer, &view.info.local]
         };
         let mut text = String::new();
-        for end in 0..2 {
+        for (end, real) in real.into_iter().enumerate() {
             if self.pair.made_up[end] {
                 if !text.is_empty() {
                     text.push_str("; ");
                 }
-                let name = real[end].as_ref().map_or_else(
+                let name = real.as_ref().map_or_else(
                     || "an unknown address".to_owned(),
                     |e: &Endpoint| e.to_string(),
                 );
@@ -566,12 +566,6 @@ impl Conversation {
         }
         (!text.is_empty()).then_some(text)
     }
-}
-
-/// Whether bytes look like the beginning of a request or a response.
-fn starts_message(bytes: &[u8]) -> bool {
-    let method = bytes.iter().take_while(|b| b.is_ascii_uppercase()).count();
-    bytes.starts_with(b"HTTP/") || method >= 3 && bytes.get(method) == Some(&b' ')
 }
 
 /// Adds the facts of a view that is not in the file yet.

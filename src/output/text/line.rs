@@ -75,13 +75,9 @@ impl Layout {
         }
     }
 
-    /// Begins a line.
-    pub(super) fn begin(&mut self, _out: &mut String) {
-        self.left = self.width.unwrap_or(usize::MAX);
-    }
-
-    /// The time, which `push` appends.
+    /// Begins a line with the time, which `push` appends.
     pub(super) fn time(&mut self, out: &mut String, push: impl FnOnce(&mut String)) {
+        self.left = self.width.unwrap_or(usize::MAX);
         self.cell.clear();
         push(&mut self.cell);
         self.put(out, style::FAINT, TIME, Align::Left);

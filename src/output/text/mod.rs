@@ -64,10 +64,12 @@ impl Text {
     }
 
     fn line(&mut self, exchange: &Exchange, progress: Progress) {
-        let time = exchange.start();
-        self.layout.begin(&mut self.buffer);
-        self.layout
-            .time(&mut self.buffer, |out| self.clock.push(out, time));
+        let times = &exchange.times;
+        let time = times.request_start.or(times.response_start);
+        self.layout.time(&mut self.buffer, |out| match time {
+            Some(time) => self.clock.push(out, time),
+            None => out.push_str("--:--:--.---"),
+        });
         self.layout.rest(&mut self.buffer, exchange, progress);
     }
 

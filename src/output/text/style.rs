@@ -18,11 +18,11 @@ pub(super) const BAD: Style = AnsiColor::Red.on_default();
 /// Everything else.
 pub(super) const PLAIN: Style = Style::new();
 
-/// The style of a status.
+/// The style of a status. Not blue for any: on black it cannot be read.
 pub(super) const fn of_status(status: u16) -> Style {
     match status {
         200..=299 => AnsiColor::Green.on_default(),
-        300..=399 => AnsiColor::Blue.on_default(),
+        300..=399 => WHO,
         400..=499 => WARN,
         500..=599 => BAD,
         _ => PLAIN,

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::body;
 use super::style::{self, styled};
-use crate::exchange::{Exchange, Fields, Interim, Role};
+use crate::exchange::{Exchange, Fields, Interim, Role, Version};
 use crate::output::escape;
 use crate::process::Process;
 
@@ -15,6 +15,12 @@ use crate::process::Process;
 pub(super) fn push(out: &mut String, exchange: &Exchange, color: bool, bodies: bool) {
     let mut writer = Writer { out, color };
     writer.facts(exchange);
+    let version = exchange
+        .response
+        .as_ref()
+        .map(|response| response.version)
+        .or(exchange.request.as_ref().map(|request| request.version))
+        .map_or("HTTP/1.1", Version::name);
     if let Some(request) = &exchange.request {
         writer.start_line('>', |out| {
             escape::push(out, &request.method);
@@ -31,11 +37,11 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, color: bool, bodies: b
         writer.trailers('>', &request.trailers);
     }
     for interim in &exchange.interim {
-        writer.interim(interim);
+        writer.interim(interim, version);
     }
     if let Some(response) = &exchange.response {
         for interim in &response.interim {
-            writer.interim(interim);
+            writer.interim(interim, version);
         }
         writer.start_line('<', |out| {
             let _ = write!(out, "{} {}", response.version.name(), response.status);
@@ -97,9 +103,9 @@ impl Writer<'_> {
         }
     }
 
-    fn interim(&mut self, interim: &Interim) {
+    fn interim(&mut self, interim: &Interim, version: &str) {
         self.start_line('<', |out| {
-            let _ = write!(out, "HTTP/1.1 {}", interim.status);
+            let _ = write!(out, "{version} {}", interim.status);
         });
         self.fields('<', &interim.headers);
         self.line('<', |_| {});

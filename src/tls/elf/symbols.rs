@@ -12,11 +12,11 @@ use goblin::elf::{SectionHeader, sym};
 use super::{CHUNK, Elf, ElfError, ReadAt, read_full};
 
 /// Longest string table that is searched, in bytes.
-const MAX_STRINGS: u64 = 1 << 30;
+const MAX_STRINGS: u64 = 256 << 20;
 /// Longest symbol table that is searched, in bytes.
-const MAX_SYMBOLS: u64 = 512 << 20;
-/// How many places of one name in a string table are followed. Linkers write
-/// a name once or twice.
+const MAX_SYMBOLS: u64 = 256 << 20;
+/// How many places of the names in a string table are followed. Linkers write
+/// each name once, or a few times as the end of another.
 const MAX_PLACES: usize = 256;
 
 /// A function in a file.
@@ -48,7 +48,10 @@ impl<R: ReadAt + ?Sized> Elf<'_, R> {
         let sections = self.sections()?;
         let mut found = vec![None; names.len()];
         for kind in [SHT_DYNSYM, SHT_SYMTAB] {
-            for table in sections.iter().filter(|section| section.sh_type == kind) {
+            // There may be one of each kind only (gABI): a file with more is
+            // not worth the time.
+            let table = sections.iter().find(|section| section.sh_type == kind);
+            if let Some(table) = table {
                 if found.iter().all(Option::is_some) {
                     return Ok(found);
                 }

@@ -1,0 +1,284 @@
+//! What the fuzz targets run; `tests/engine_random.rs` runs it too, on random
+//! bytes and without a fuzzer.
+//!
+//! Nothing may panic, the offsets of the wire only rise, and the counts agree
+//! with what came out.
+#![allow(dead_code, unreachable_pub)]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use httpsniff::engine::{Config, Engine};
+use httpsniff::event::{
+    Action, ConnectionInfo, ConnectionKey, Data, Direction, Event, MissingReason, Source, Timestamp,
+};
+use httpsniff::exchange::{BodyState, Exchange, State};
+use httpsniff::output::{Content, Sink, Wants, Wire};
+use httpsniff::process::Process;
+use httpsniff::redact::Redact;
+
+/// Pieces that make a conversation out of random choices more often than
+/// random bytes do.
+const PIECES: &[&[u8]] = &[
+    b"GET /1 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"HEAD /2 HTTP/1.1\r\n\r\n",
+    b"POST /3 HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+    b"PUT /4 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"PUT /5 HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n",
+    b"CONNECT h:443 HTTP/1.1\r\n\r\n",
+    b"GET /6 HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551615\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\n\r\n",
+    b"HTTP/1.1 204 No\r\n\r\n",
+    b"3\r\nabc\r\n",
+    b"ffffffffffffffff\r\nx",
+    b"0\r\n\r\n",
+    b"0\r\nT: 1\r\nCookie: a=b\r\n\r\n",
+    b"\r\n",
+    b"\n",
+    b"GET /7?token=secret HTTP/1.1\r\nAuthorization: Basic eDp5\r\n folded\r\n\r\n",
+    b"\x16\x03\x01\x00\x05hello",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"HTTP/1.1 ",
+    b"GET ",
+];
+
+/// Checks what comes out.
+#[derive(Default)]
+struct Checked {
+    offsets: HashMap<(u64, Direction), u64>,
+    exchanges: u64,
+}
+
+struct Checker(Rc<RefCell<Checked>>);
+
+impl Sink for Checker {
+    fn wants(&self) -> Wants {
+        Wants {
+            bodies: true,
+            wire: true,
+            requests: true,
+        }
+    }
+
+    fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
+        assert!(exchange.request.is_some() && exchange.response.is_none());
+        Ok(())
+    }
+
+    fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.0.borrow_mut().exchanges += 1;
+        let request = exchange.request.as_ref().map(|r| &r.body);
+        let response = exchange.response.as_ref().map(|r| &r.body);
+        assert!(exchange.state != State::Complete || response.is_some());
+        for body in request.into_iter().chain(response) {
+            let size = body.encoded_size;
+            assert!(body.bytes.len() as u64 <= size);
+            let whole = body.bytes.len() as u64 == size && body.missing.is_empty();
+            assert!(body.state != BodyState::Complete || whole);
+            assert!(body.missing.windows(2).all(|w| w[0].offset <= w[1].offset));
+        }
+        Ok(())
+    }
+
+    fn wire(&mut self, wire: &Wire<'_>) -> io::Result<()> {
+        let length = match wire.content {
+            Content::Bytes(bytes) => bytes.len() as u64,
+            Content::Gap { length, .. } => length,
+            Content::End { .. } => 0,
+        };
+        let key = (wire.connection, wire.direction);
+        let next = wire.offset.wrapping_add(length);
+        if let Some(before) = self.0.borrow_mut().offsets.insert(key, next) {
+            assert!(
+                wire.offset.wrapping_sub(before) as i64 >= 0,
+                "offsets only rise: {before} {wire:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+struct Rig {
+    engine: Engine,
+    checked: Rc<RefCell<Checked>>,
+    process: Arc<Process>,
+    now: u64,
+}
+
+impl Rig {
+    fn new(config: Config) -> Self {
+        let checked = Rc::new(RefCell::new(Checked::default()));
+        Self {
+            engine: Engine::new(config, vec![Box::new(Checker(checked.clone()))]),
+            checked,
+            process: Arc::new(Process {
+                pid: 1,
+                ..Process::default()
+            }),
+            now: 1_000_000_000,
+        }
+    }
+
+    fn act(&mut self, connection: &ConnectionInfo, action: Action<'_>) {
+        let event = Event {
+            time: Timestamp(self.now),
+            process: Some(&self.process),
+            tid: 1,
+            thread: b"main",
+            connection,
+            action,
+        };
+        self.engine.event(&event).expect("the sink does not fail");
+    }
+
+    fn finish(mut self) {
+        let now = Timestamp(self.now);
+        self.engine.finish(now).expect("the sink does not fail");
+        let stats = self.engine.stats();
+        assert_eq!(stats.shown, self.checked.borrow().exchanges);
+        let counted = stats.shown + stats.filtered + stats.lacking;
+        assert!(stats.seen == counted || self.engine.is_done());
+    }
+}
+
+fn info(object: u64, flags: u8) -> ConnectionInfo {
+    ConnectionInfo {
+        key: ConnectionKey {
+            source: if flags & 1 == 0 {
+                Source::Tcp
+            } else {
+                Source::OpenSsl
+            },
+            object,
+            born: 0,
+        },
+        local: None,
+        peer: None,
+        namespace: 0,
+        from_start: flags & 2 == 0,
+        tls_library: None,
+        perspective_unknown: flags & 4 != 0,
+        number: None,
+    }
+}
+
+/// `data` as one direction of one connection, in pieces of the size that its
+/// first byte says, answered by fixed responses.
+pub fn http1(data: &[u8]) {
+    let Some((first, data)) = data.split_first() else {
+        return;
+    };
+    let mut rig = Rig::new(Config::default());
+    let connection = info(1, first >> 5);
+    let size = usize::from(first & 31).max(1);
+    let mut offset = 0;
+    for bytes in data.chunks(if size == 31 { usize::MAX } else { size }) {
+        rig.act(
+            &connection,
+            Action::Data(Data {
+                direction: Direction::Receive,
+                offset,
+                bytes,
+                missing: 0,
+                reason: MissingReason::NotSeen,
+            }),
+        );
+        offset += bytes.len() as u64;
+    }
+    rig.act(&connection, Action::Close { reset: false });
+    rig.finish();
+}
+
+/// `data` as instructions: which connection, direction, offset, bytes, loss,
+/// end, close, time.
+pub fn engine(data: &[u8]) {
+    let mut input = data.iter().copied();
+    let Some(flags) = input.next() else { return };
+    let mut rig = Rig::new(Config {
+        redact: (flags & 1 != 0).then(|| Redact::new(&[])),
+        max_body: u64::from(flags >> 4) * 4,
+        memory_limit: if flags & 2 != 0 { 4096 } else { 1 << 20 },
+        count: (flags & 4 != 0).then_some(3),
+        ..Config::default()
+    });
+    let mut offsets: HashMap<(u8, usize), u64> = HashMap::new();
+    while let Some(op) = input.next() {
+        let (what, which) = (input.next().unwrap_or(0), input.next().unwrap_or(0));
+        let connection = info(u64::from(op & 3), op >> 2 & 7);
+        let direction = if op & 0x80 == 0 {
+            Direction::Send
+        } else {
+            Direction::Receive
+        };
+        let next = offsets
+            .entry((op & 31, direction.index()))
+            .or_insert(u64::from(flags).wrapping_mul(u64::MAX / 200));
+        let raw = [what, which];
+        let (bytes, missing, leap): (&[u8], u64, i64) = match what {
+            0..=169 => {
+                let piece = PIECES.get(usize::from(which) % PIECES.len()).copied();
+                let piece = piece.unwrap_or_default();
+                // Mostly whole, some cut.
+                let len = if what < 120 {
+                    piece.len()
+                } else {
+                    usize::from(what - 120)
+                };
+                (piece.get(..len).unwrap_or(piece), 0, 0)
+            }
+            170..=189 => (&raw, 0, 0),
+            190..=199 => (b"x", u64::from(which), 0),
+            200..=219 => (b"GET /8 HTTP/1.1\r\n\r\n", 0, i64::from(which) - 128),
+            220 => (b"y", 0, i64::MAX / 2),
+            221 => (b"", u64::MAX, 0),
+            222..=229 => {
+                rig.now += u64::from(which) * 2_000_000;
+                let now = Timestamp(rig.now);
+                rig.engine.tick(now).expect("the sink does not fail");
+                continue;
+            }
+            230..=239 => {
+                let offset = (which & 1 == 0).then(|| next.wrapping_add(u64::from(which)));
+                rig.act(&connection, Action::End { direction, offset });
+                continue;
+            }
+            240..=249 => {
+                rig.act(
+                    &connection,
+                    Action::Close {
+                        reset: which & 1 == 0,
+                    },
+                );
+                continue;
+            }
+            250..=252 => {
+                let now = Timestamp(rig.now);
+                let ended = rig.engine.process_ended(u32::from(which & 1), now);
+                ended.expect("the sink does not fail");
+                continue;
+            }
+            253..=255 => (b"z", 0, i64::from(which)),
+        };
+        let offset = next.wrapping_add_signed(leap);
+        *next = next.wrapping_add(bytes.len() as u64).wrapping_add(missing);
+        rig.act(
+            &connection,
+            Action::Data(Data {
+                direction,
+                offset,
+                bytes,
+                missing,
+                reason: MissingReason::RingFull,
+            }),
+        );
+    }
+    rig.finish();
+}

@@ -7,7 +7,7 @@
 
 #define ARGUMENTS_MAX 4096
 #define PATH_MAX_BYTES 1024
-#define PATH_MAX_NAMES 32
+#define PATH_MAX_NAMES 24
 #define NAME_MAX_BYTES 256
 
 struct arguments {

@@ -2,6 +2,9 @@
 //! exit status, what is written where, and files. No root needed; what can
 //! only be tried as root says so when it is skipped.
 
+// clippy's exception for tests knows only functions marked #[test].
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::fs::{self, File};

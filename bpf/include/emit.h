@@ -4,8 +4,8 @@
  *
  * Most calls fit one or two records, which their hook writes itself. For
  * longer ones the hook leaves a job and tail-calls an emitter, which calls
- * itself again: 33 tail calls of 64 records of 32 KiB are more than
- * `call_limit`. This needs neither bpf_loop (5.17) nor loops that a verifier
+ * itself again: 33 tail calls of 32 records of 64 KiB are more than
+ * `call_limit`, and more than the 1,024 iovecs of a call. This needs neither bpf_loop (5.17) nor loops that a verifier
  * of 5.10 would have to walk a thousand times in each program.
  */
 #ifndef HTTPSNIFF_EMIT_H
@@ -33,14 +33,16 @@ struct {
 	__type(value, struct job);
 } jobs SEC(".maps");
 
-#define CHUNK_MAX 32768
-#define RECORDS_PER_EMITTER 64
+#define CHUNK_MAX 65536
+#define CHUNK_LARGE 16384
+#define RECORDS_PER_EMITTER 32
 
 static __always_inline __u64 wakeup_flags(void)
 {
-	if (bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= wakeup_bytes)
-		return BPF_RB_FORCE_WAKEUP;
-	return BPF_RB_NO_WAKEUP;
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	/* 1 if fewer wait, else 2. */
+	return BPF_RB_FORCE_WAKEUP - ((waiting - wakeup_bytes) >> 63);
 }
 
 /* A record without payload. */
@@ -69,7 +71,10 @@ static __always_inline void emit_missing(struct job *job, __u8 reason)
 
 /*
  * The length of a reservation must be a constant, so there is one for each
- * power of two; less than half of one stays unused.
+ * power of four. What is reserved and not used is never touched.
+ *
+ * Without branches where arithmetic does: the verifier walks each path of each
+ * round of the emitters' loop.
  */
 #define EMIT_CLASS(size)                                                                    \
 	do {                                                                                \
@@ -77,8 +82,7 @@ static __always_inline void emit_missing(struct job *job, __u8 reason)
 			struct record head;                                                 \
 			char payload[size];                                                 \
 		} *r = bpf_ringbuf_reserve(&events, sizeof(struct record) + (size), 0);     \
-		__u64 bound = n;                                                            \
-		long error;                                                                 \
+		__u64 bound = n, failed;                                                    \
                                                                                             \
 		if (!r) {                                                                   \
 			count_lost(LOST_RECORDS, 1);                                        \
@@ -91,15 +95,14 @@ static __always_inline void emit_missing(struct job *job, __u8 reason)
 		if (bound > (size))                                                         \
 			bound = (size);                                                     \
 		if (kernel)                                                                 \
-			error = bpf_probe_read_kernel(r->payload, bound, (void *)address);  \
+			failed = bpf_probe_read_kernel(r->payload, bound, (void *)address); \
 		else                                                                        \
-			error = bpf_probe_read_user(r->payload, bound, (void *)address);    \
-		if (error) {                                                                \
-			r->head.missing = n;                                                \
-			r->head.reason = REASON_UNREADABLE;                                 \
-		} else {                                                                    \
-			r->head.len = n;                                                    \
-		}                                                                           \
+			failed = bpf_probe_read_user(r->payload, bound, (void *)address);   \
+		/* An error is negative: all ones, or none. */                              \
+		failed = (__u64)((__s64)failed >> 63);                                      \
+		r->head.len = n & ~failed;                                                  \
+		r->head.missing = n & failed;                                               \
+		r->head.reason = REASON_UNREADABLE & failed;                                \
 		bpf_ringbuf_submit(r, wakeup_flags());                                      \
 	} while (0)
 
@@ -146,29 +149,30 @@ static __always_inline bool emit_one(struct job *job)
 	n = available < job->left ? available : job->left;
 	if (n > job->quota)
 		n = job->quota;
-	if (n > CHUNK_MAX)
+	/* Between two classes: several of the smaller rather than waste. */
+	if (n >= CHUNK_MAX)
 		n = CHUNK_MAX;
-	job->head.len = 0;
-	job->head.missing = 0;
-	job->head.reason = REASON_NONE;
+	else if (n > CHUNK_LARGE)
+		n = CHUNK_LARGE;
 	if (n <= 256)
 		EMIT_CLASS(256);
 	else if (n <= 1024)
 		EMIT_CLASS(1024);
-	else if (n <= 2048)
-		EMIT_CLASS(2048);
 	else if (n <= 4096)
 		EMIT_CLASS(4096);
-	else if (n <= 8192)
-		EMIT_CLASS(8192);
-	else if (n <= 16384)
-		EMIT_CLASS(16384);
+	else if (n <= CHUNK_LARGE)
+		EMIT_CLASS(CHUNK_LARGE);
 	else
 		EMIT_CLASS(CHUNK_MAX);
 	job->head.offset += n;
 	cursor->offset += n;
 	job->quota -= n;
 	job->left -= n;
+	if (n == available && cursor->memory >= MEMORY_IOVEC) {
+		cursor->base += sizeof(struct iovec);
+		cursor->offset = 0;
+		cursor->segments--;
+	}
 	return job->left != 0;
 }
 

@@ -192,11 +192,11 @@ fn chunked_and_uploads() {
             .args(["--port", &port])
             .start();
         let kept = folder();
-        let file = docroot.path().join("35000.bin");
         let targets = ["/chunked/35000.bin".to_owned()];
         run(&mut Client::Curl.get(&server.url(), &targets, kept.path(), certificate));
-        let url = format!("{}/echo", server.url());
-        run(&mut Client::Curl.post(&url, &file, kept.path(), certificate));
+        let url = format!("{}/echo/", server.url());
+        let names = docroot.names();
+        run(&mut Client::Curl.post(&url, docroot.path(), names, kept.path(), certificate));
         let outcome = watch.stop().success();
         assert_dissected(&outcome);
         assert_same_when_read(&outcome);

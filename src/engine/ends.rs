@@ -69,7 +69,8 @@ impl Conversation {
                     let outward = self.outward(direction).index();
                     self.count_tunnel(core, outward, length);
                     let tunnel = self.tunnel;
-                    if let Some(open) = tunnel.and_then(|t| self.open(t)) {
+                    // Ciphertext is not copied on purpose: it is not lost.
+                    if !tls && let Some(open) = tunnel.and_then(|t| self.open(t)) {
                         open.exchange.lost_bytes = open.exchange.lost_bytes.saturating_add(length);
                     }
                     return match tunnel {

@@ -14,9 +14,9 @@ PATH=$PWD/.venv/bin:$PATH
 say() { printf 'kernel %s: %s\n' "$1" "$2"; }
 
 # The guest sees this machine's files, so the binaries are built here.
-cargo build --locked
+cargo build --locked --release
 binary=$(
-	cargo test --locked --test live --no-run --message-format=json |
+	cargo test --locked --release --test live --no-run --message-format=json |
 		jq -r 'select(.reason == "compiler-artifact" and .target.name == "live") | .executable // empty'
 )
 [ -x "$binary" ] || {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # `make test`: unit tests, whole-program tests, and the live tests as root.
-# Further arguments go to cargo test.
+# Further arguments go to the test programs (a part of a name, --nocapture).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,4 +11,17 @@ if [ "$(id -u)" != 0 ]; then
 		export "CARGO_TARGET_${host}_UNKNOWN_LINUX_GNU_RUNNER=$PWD/scripts/run-test.sh"
 	done
 fi
-exec cargo test --locked --no-fail-fast "$@"
+# The live tests watch the program that users run: the release build, which
+# `make build` and `make demo` make too. Everything else is built for debugging,
+# with its checks of arithmetic.
+targets=(--lib --bins --examples)
+for file in tests/*.rs tests/*/main.rs; do
+	name=$(basename "${file%/main.rs}" .rs)
+	if [ -f "$file" ] && [ "$name" != live ]; then targets+=(--test "$name"); fi
+done
+
+status=0
+cargo test --locked --no-fail-fast "${targets[@]}" -- "$@" || status=$?
+cargo test --locked --doc -- "$@" || status=$?
+cargo test --locked --release --test live -- "$@" || status=$?
+exit $status

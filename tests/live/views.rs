@@ -80,8 +80,7 @@ pub(crate) fn check_get_from(
     }
 }
 
-/// Posts every file of the docroot to `prefix` and a name, each by a client of
-/// its own.
+/// Posts every file of the docroot to `prefix` and its name, to be echoed.
 pub(crate) fn check_post(
     server: &Server,
     client: Client,
@@ -89,13 +88,13 @@ pub(crate) fn check_post(
     prefix: &str,
     certificate: Option<&Certificate>,
 ) {
-    for name in docroot.names() {
-        let target = format!("{prefix}{name}");
-        let kept = folder();
-        let url = format!("{}{target}", server.url());
-        let file = docroot.path().join(name);
-        let command = client.post(&url, &file, kept.path(), certificate);
-        let expected = Expected::echo(&target, docroot.content(name));
-        check(server, &command, &[expected], &[]);
-    }
+    let kept = folder();
+    let url = format!("{}{prefix}", server.url());
+    let names = docroot.names();
+    let command = client.post(&url, docroot.path(), names, kept.path(), certificate);
+    let expected: Vec<_> = names
+        .iter()
+        .map(|name| Expected::echo(&format!("{prefix}{name}"), docroot.content(name)))
+        .collect();
+    check(server, &command, &expected, &[]);
 }

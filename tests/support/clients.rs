@@ -60,38 +60,38 @@ impl Client {
         command
     }
 
-    /// A command that posts the file to `url` and keeps the answer in a file
-    /// `answer` of `folder`.
+    /// A command that posts files of `from` to `url` and their names, and
+    /// keeps the answers in files of `folder`: `0`, `1`, … in their order.
     pub(crate) fn post(
         self,
         url: &str,
-        file: &Path,
+        from: &Path,
+        names: &[String],
         folder: &Path,
         certificate: Option<&Certificate>,
     ) -> Command {
         let mut command = match self {
-            Self::Curl => {
-                let mut command = curl(certificate);
-                command.args([
-                    "-o",
-                    "answer",
-                    "-H",
-                    "Content-Type: application/octet-stream",
-                ]);
-                command
-                    .arg("--data-binary")
-                    .arg(format!("@{}", file.display()));
-                command.arg(url);
-                command
-            }
-            Self::Urllib => {
-                let mut command = python("fetch_urllib.py", certificate);
-                command.arg("--post").arg(file).arg(url);
-                command
-            }
+            Self::Curl => Command::new("curl"),
+            Self::Urllib => python("fetch_urllib.py", certificate),
             Self::Wget | Self::Asyncio | Self::Node => panic!("{self:?} does not post here"),
         };
         command.current_dir(folder);
+        if self == Self::Urllib {
+            command.arg("--post").arg(from);
+        }
+        for (number, name) in names.iter().enumerate() {
+            if self == Self::Curl {
+                if number > 0 {
+                    command.arg("--next");
+                }
+                command.args(curl(certificate).get_args());
+                command.args(["-H", "Content-Type: application/octet-stream"]);
+                command.arg("--data-binary");
+                command.arg(format!("@{}", from.join(name).display()));
+                command.arg("-o").arg(number.to_string());
+            }
+            command.arg(format!("{url}{name}"));
+        }
         command
     }
 }

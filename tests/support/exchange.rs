@@ -210,11 +210,15 @@ pub(crate) fn assert_exchanges(view: &str, seen: &[Exchange], expected: &[Expect
             writeln!(problems, "  not expected: {}", short(exchange)).unwrap();
         }
     }
+    // The first are enough to see what it is.
+    let (shown, all) = (20, problems.lines().count());
+    let first: Vec<_> = problems.lines().take(shown).collect();
     assert!(
         problems.is_empty(),
-        "{view}, {} seen of {}:\n{problems}",
+        "{view}, {} seen of {}, {all} differences:\n{}",
         seen.len(),
-        expected.len()
+        expected.len(),
+        first.join("\n")
     );
 }
 

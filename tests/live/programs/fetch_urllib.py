@@ -1,10 +1,13 @@
 """Fetches URLs by urllib, a connection each, into files 0, 1, 2, …
 
     fetch_urllib.py [--cafile FILE] URL…
-    fetch_urllib.py [--cafile FILE] --post FILE URL        into `answer`
+    fetch_urllib.py [--cafile FILE] --post FOLDER URL…
+
+With --post, sends to each URL the file of FOLDER that has its last name.
 """
 
 import argparse
+import os
 import ssl
 import urllib.request
 
@@ -20,12 +23,11 @@ if arguments.cafile:
     handlers.append(urllib.request.HTTPSHandler(context=context))
 opener = urllib.request.build_opener(*handlers)
 for number, url in enumerate(arguments.urls):
-    data, name = None, str(number)
+    data, headers = None, {}
     if arguments.post:
-        name = "answer"
-        with open(arguments.post, "rb") as file:
+        with open(os.path.join(arguments.post, url.rpartition("/")[2]), "rb") as file:
             data = file.read()
-    headers = {"Content-Type": "application/octet-stream"} if arguments.post else {}
+        headers = {"Content-Type": "application/octet-stream"}
     with opener.open(urllib.request.Request(url, data, headers), timeout=60) as response:
-        with open(name, "wb") as file:
+        with open(str(number), "wb") as file:
             file.write(response.read())

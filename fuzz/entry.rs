@@ -3,7 +3,7 @@
 //!
 //! Nothing may panic, the offsets of the wire only rise, and the counts agree
 //! with what came out.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
 use std::cell::RefCell;
 use std::collections::HashMap;

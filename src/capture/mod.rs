@@ -357,6 +357,12 @@ impl Capture {
         Ok(consumed)
     }
 
+    /// Detaches: nothing new is captured, what is in the ring buffer can
+    /// still be read.
+    pub fn detach(&mut self) {
+        self.links = Links::default();
+    }
+
     /// What records ask for besides events: new programs may hold new
     /// libraries.
     fn follow_up(&mut self) -> Result<()> {

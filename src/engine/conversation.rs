@@ -204,8 +204,14 @@ impl Conversation {
             core.stats.bytes = core.stats.bytes.saturating_add(length);
         }
         if let Piece::Gap { length, reason } = item.piece {
+            // Ciphertext and what was muted is not copied on purpose.
+            let wanted = !self.muted
+                && !matches!(
+                    self.side(direction).state,
+                    State::Tunnel(super::side::Tunnel::Tls)
+                );
             match self.protocol {
-                Protocol::Http1 if !self.muted => core.lose(reason, length),
+                Protocol::Http1 if wanted => core.lose(reason, length),
                 Protocol::Unknown => self.early_lost.push((reason, length)),
                 _ => {}
             }

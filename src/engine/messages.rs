@@ -1,5 +1,4 @@
-//! Reading heads: recognition, requests, responses, and the search for the
-//! next message where the way was lost.
+//! Reading heads: recognition, requests, responses.
 
 use std::io;
 
@@ -15,19 +14,12 @@ use crate::http::head::{self, HEAD_LIMIT, Head};
 use crate::http::start::{self, Kind, Start};
 use crate::output::Content as WireContent;
 
-/// Bytes searched before a connection that was joined in the middle is taken
-/// for something else than HTTP, when both directions were seen ...
-const LOOK_BOTH: u64 = 32 << 10;
-
-/// ... and when only one was: a long body may be under way.
-const LOOK_ONE: u64 = 16 << 20;
-
 /// Requests without a response on one connection.
 const PIPELINE_LIMIT: usize = 1024;
 
 /// Bytes that are copied at a time where the end of what is sought is not
 /// known.
-const STRIDE: usize = 4096;
+pub(super) const STRIDE: usize = 4096;
 
 /// What a whole head led to.
 pub(super) enum Outcome {
@@ -89,7 +81,7 @@ impl Conversation {
     }
 
     /// As [`Self::head_bytes`], when the first part of the head is stored.
-    fn stored_head(
+    pub(super) fn stored_head(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -128,7 +120,7 @@ impl Conversation {
 
     /// The head ends at `end` of what is stored, of which all but the first
     /// `before` bytes are the next of this event and not marked yet.
-    fn stored_head_end(
+    pub(super) fn stored_head_end(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -178,7 +170,12 @@ impl Conversation {
     }
 
     /// Empties a store, keeping its memory for the next.
-    fn recycle(&mut self, core: &mut Core, direction: Direction, mut store: super::side::Store) {
+    pub(super) fn recycle(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        mut store: super::side::Store,
+    ) {
         store.clear();
         let side = self.side(direction);
         side.scanned = 0;
@@ -188,7 +185,7 @@ impl Conversation {
 
     /// Counts what is stored against the bound; without room for it, it is
     /// passed over.
-    fn charge(&mut self, core: &mut Core, direction: Direction) -> io::Result<()> {
+    pub(super) fn charge(&mut self, core: &mut Core, direction: Direction) -> io::Result<()> {
         let side = self.side(direction);
         let cost = side.store.cost();
         let more = cost.saturating_sub(side.charged);
@@ -206,7 +203,7 @@ impl Conversation {
         Ok(())
     }
 
-    fn wire_current(
+    pub(super) fn wire_current(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -227,7 +224,7 @@ impl Conversation {
         }
     }
 
-    fn after_head(
+    pub(super) fn after_head(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -240,127 +237,8 @@ impl Conversation {
         Ok(())
     }
 
-    /// What comes is no message. Before recognition that settles it; after
-    /// it, the next message is looked for.
-    fn bad_start(
-        &mut self,
-        core: &mut Core,
-        direction: Direction,
-        cur: &mut Cursor<'_>,
-        protocol: Protocol,
-    ) -> io::Result<()> {
-        if self.protocol == Protocol::Unknown {
-            let protocol = match protocol {
-                Protocol::Tls if !self.is_socket() => Protocol::Other,
-                p => p,
-            };
-            self.mute(core, protocol);
-            return Ok(());
-        }
-        core.stats.malformed += 1;
-        let side = self.side(direction);
-        side.state = State::Search;
-        side.search_reason = None;
-        side.lossy = true;
-        side.scanned = 0;
-        // The first byte is no start: look behind it.
-        if side.store.is_empty() {
-            cur.pass(1);
-        } else {
-            side.store.drop_front(1);
-        }
-        self.pass_over(core, direction, 1);
-        self.search(core, direction)
-    }
-
-    /// Bytes in which a message start is looked for.
-    pub(super) fn search_bytes(
-        &mut self,
-        core: &mut Core,
-        direction: Direction,
-        cur: &mut Cursor<'_>,
-    ) -> io::Result<()> {
-        let unknown = self.protocol == Protocol::Unknown;
-        if unknown && self.is_socket() && start::tls_record(cur.rest()) == Start::Tls {
-            self.mute(core, Protocol::Tls);
-            return Ok(());
-        }
-        while !cur.rest().is_empty() {
-            let item = cur.item(STRIDE);
-            let n = match item.piece {
-                Piece::Bytes(bytes) => bytes.len(),
-                _ => 0,
-            };
-            let side = self.side(direction);
-            side.store.push(&item);
-            side.looked = side.looked.saturating_add(n as u64);
-            cur.pass(n);
-            self.search(core, direction)?;
-            self.charge(core, direction)?;
-            if self.side(direction).waiting.is_some() || self.protocol.is_muted() {
-                return Ok(());
-            }
-        }
-        if self.protocol == Protocol::Unknown {
-            let (a, b) = (
-                self.side(Direction::Send).looked,
-                self.side(Direction::Receive).looked,
-            );
-            let both = a.min(b) >= 1024 && a + b >= LOOK_BOTH;
-            if both || a + b >= LOOK_ONE {
-                self.mute(core, Protocol::Other);
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks for a whole head in what is stored; when there is one, it is
-    /// read from there at once.
-    fn search(&mut self, core: &mut Core, direction: Direction) -> io::Result<()> {
-        let kind = self.kind(direction);
-        let mut from = 0;
-        loop {
-            let now = core.now;
-            let side = self.side(direction);
-            let bytes = &side.store.bytes;
-            let Some((start, version)) = start::find(bytes, from, kind) else {
-                let useless = start::useless(bytes);
-                side.store.drop_front(useless);
-                side.scanned = 0;
-                self.pass_over(core, direction, useless as u64);
-                return Ok(());
-            };
-            from = version + 1;
-            let candidate = bytes.get(start..).unwrap_or_default();
-            // Only one that is first can have been looked at before.
-            let mut scanned = if start == 0 { side.scanned } else { 0 };
-            let good = match head::find_end(candidate, &mut scanned) {
-                Some(end) => is_head(candidate.get(..end).unwrap_or_default(), kind),
-                None if candidate.len() <= HEAD_LIMIT && head::lines_plausible(candidate) => {
-                    side.scanned = scanned;
-                    if start > 0 {
-                        side.store.drop_front(start);
-                        self.pass_over(core, direction, start as u64);
-                    }
-                    return Ok(());
-                }
-                None => false,
-            };
-            if good {
-                side.store.drop_front(start);
-                side.state = State::Head;
-                side.scanned = 0;
-                side.waiting = Some((Waiting::Replay, now));
-                side.resume = true;
-                self.pass_over(core, direction, start as u64);
-                return Ok(());
-            }
-            self.side(direction).scanned = 0;
-        }
-    }
-
     /// A whole head.
-    fn head(
+    pub(super) fn head(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -378,7 +256,7 @@ impl Conversation {
         }
     }
 
-    fn new_open(&mut self, origin: &Origin<'_>) -> Open {
+    pub(super) fn new_open(&mut self, origin: &Origin<'_>) -> Open {
         self.ordinal += 1;
         let mut open = Open::new(Exchange {
             connection: self.number,
@@ -404,7 +282,7 @@ impl Conversation {
         open
     }
 
-    fn request_head(
+    pub(super) fn request_head(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -480,7 +358,7 @@ impl Conversation {
         Ok(Outcome::Message(masked))
     }
 
-    fn response_head(
+    pub(super) fn response_head(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -555,7 +433,7 @@ impl Conversation {
     }
 
     /// The place in the queue of the exchange that a response belongs to.
-    fn partner(
+    pub(super) fn partner(
         &mut self,
         core: &mut Core,
         direction: Direction,
@@ -633,15 +511,6 @@ fn judge_start(bytes: &[u8], kind: Kind) -> Option<Protocol> {
         Start::Tls => Some(Protocol::Tls),
         Start::Http2 => Some(Protocol::Http2),
         Start::Maybe | Start::Request | Start::Response => None,
-    }
-}
-
-/// Whether `bytes` are a head that can be parsed.
-fn is_head(bytes: &[u8], kind: Kind) -> bool {
-    match start::classify(bytes, kind) {
-        Start::Request => head::request(bytes, "http").is_ok(),
-        Start::Response => head::response(bytes).is_ok(),
-        _ => false,
     }
 }
 

@@ -13,10 +13,14 @@
 mod bodies;
 mod conversation;
 mod core;
+mod ends;
 mod messages;
 mod open;
+mod pairing;
+mod search;
 mod side;
 mod table;
+mod tunnel;
 mod wire;
 
 use std::io;

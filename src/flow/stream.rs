@@ -125,14 +125,6 @@ impl Stream {
         self.next.unwrap_or(0)
     }
 
-    /// Whether `data` ends where this stream began or before: it came later
-    /// than bytes that follow it.
-    #[must_use]
-    pub fn is_before(&self, data: &Data<'_>) -> bool {
-        self.next
-            .is_some_and(|next| distance(data.offset, next) < 0)
-    }
-
     /// Takes a piece; gives `out` whatever is in order now. `room` is how
     /// much memory may be held beyond what is, and `now` when it came.
     pub fn push<F>(

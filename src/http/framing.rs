@@ -41,6 +41,7 @@ pub struct Facts {
     length: Length,
     transfer: Transfer,
     /// Content codings, first applied first, lower case, without `identity`.
+    /// [`super::head`] moves them, and `host`, into the message.
     pub encodings: Vec<String>,
     /// The first Host field.
     pub host: Option<Vec<u8>>,

@@ -70,11 +70,11 @@ pub fn request(head: &[u8], scheme: &'static str) -> Result<Head<Request>, Malfo
         head = Cow::Owned(plain);
     }
     let (headers, lenient) = fields(&head, true)?;
-    let facts = Facts::of(&headers);
+    let mut facts = Facts::of(&headers);
     let (own_scheme, authority) = authority(method, target);
     let host = match authority {
         Some(authority) => Some(authority.to_vec()),
-        None => facts.host.clone(),
+        None => facts.host.take(),
     };
     Ok(Head {
         message: Request {
@@ -86,7 +86,7 @@ pub fn request(head: &[u8], scheme: &'static str) -> Result<Head<Request>, Malfo
             headers,
             trailers: Fields::default(),
             body: Body {
-                encodings: facts.encodings.clone(),
+                encodings: std::mem::take(&mut facts.encodings),
                 ..Body::default()
             },
         },
@@ -116,7 +116,7 @@ pub fn response(head: &[u8]) -> Result<Head<Response>, Malformed> {
     }
     let reason = line.get(12..).unwrap_or_default().trim_ascii().to_vec();
     let (headers, lenient) = fields(&unfold(head), false)?;
-    let facts = Facts::of(&headers);
+    let mut facts = Facts::of(&headers);
     Ok(Head {
         message: Response {
             status,
@@ -126,7 +126,7 @@ pub fn response(head: &[u8]) -> Result<Head<Response>, Malformed> {
             trailers: Fields::default(),
             interim: Vec::new(),
             body: Body {
-                encodings: facts.encodings.clone(),
+                encodings: std::mem::take(&mut facts.encodings),
                 ..Body::default()
             },
         },

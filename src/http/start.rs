@@ -47,10 +47,27 @@ pub enum Start {
     Tls,
 }
 
-/// Whether `b` may stand in a method (RFC 9110 5.6.2).
-#[must_use]
-pub fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+/// What may stand in a method (RFC 9110 5.6.2), as a table: it is asked for
+/// every byte.
+const TOKEN: [bool; 256] = {
+    let marks = b"!#$%&'*+-.^_`|~";
+    let mut table = [false; 256];
+    let mut b = 0;
+    while b < 256 {
+        table[b] = (b as u8).is_ascii_alphanumeric();
+        b += 1;
+    }
+    let mut i = 0;
+    while i < marks.len() {
+        table[marks[i] as usize] = true;
+        i += 1;
+    }
+    table
+};
+
+/// Whether `b` may stand in a method.
+fn is_token(b: u8) -> bool {
+    TOKEN[usize::from(b)]
 }
 
 /// The methods that are recognised even when no line end is before them.

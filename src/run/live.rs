@@ -30,8 +30,8 @@ const WAIT: Duration = Duration::from_millis(50);
 const TURN: Duration = Duration::from_millis(80);
 /// Records between two looks at the clock.
 const BATCH: u32 = 256;
-/// How long what a command or the targets sent last is waited for.
-const DRAIN: Duration = Duration::from_millis(200);
+/// How long the reading of what is in the buffer at the end may take.
+const DRAIN: Duration = Duration::from_secs(10);
 /// When it is known whether a watched process only has children.
 const HINT_AFTER: Duration = Duration::from_secs(1);
 
@@ -185,7 +185,9 @@ impl Run {
     fn capture(&mut self, mut capture: Capture) -> (End, u8) {
         let reason = self.until_the_end(&mut capture);
         if matches!(reason, End::Wanted | End::Impatient) {
-            // What is in the buffer was captured before the end.
+            // What is in the buffer was captured before the end; nothing is
+            // added while it is read.
+            capture.detach();
             let until = Instant::now() + DRAIN;
             let _ended_anyway = self.drain(&mut capture, until);
         }
@@ -286,7 +288,13 @@ impl Run {
 
     /// Turns until nothing comes any more, or `until`.
     fn drain(&mut self, capture: &mut Capture, until: Instant) -> Result<(), End> {
-        while self.turn(capture, Duration::from_millis(10))? > 0 && Instant::now() < until {}
+        let stops = self.stops.count();
+        while self.turn(capture, Duration::from_millis(10))? > 0 && !self.engine.is_done() {
+            if Instant::now() >= until || self.stops.count() > stops {
+                say("the end of what was captured has not been read: this machine is too slow");
+                break;
+            }
+        }
         Ok(())
     }
 

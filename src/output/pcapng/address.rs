@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use rustc_hash::{FxHashSet, FxHasher};
 
+use super::remarks::is_taken;
 use crate::event::Endpoint;
 
 /// The pairs of addresses that streams of this file have had.
@@ -63,7 +64,7 @@ impl Addresses {
             }
         }
         let mut attempt = number;
-        while !self.take(&pair) {
+        while pair.made_up[0] && is_taken(pair.ends[0].port()) || !self.take(&pair) {
             attempt = attempt.wrapping_add(0x9e37);
             pair.ends[0].set_port(spread(attempt));
             pair.made_up[0] = true;

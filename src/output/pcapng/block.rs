@@ -20,8 +20,6 @@ use crate::event::{Direction, Source, Timestamp};
 
 /// Bytes collected before they are handed on without a flush being asked for.
 const COLLECT: usize = 256 << 10;
-/// The longest option that the format's 16-bit length allows.
-pub(super) const MAX_OPTION: usize = 65_535;
 
 const OPTION_COMMENT: u16 = 1;
 const OPTION_FLAGS: u16 = 2;

@@ -2,8 +2,12 @@
 //! `Cmd: /usr/bin/curl`, `Args: curl -s https://…`, a line each.
 
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
+use super::note;
 use crate::process::Process;
 
 /// Bytes of the command line in a comment.
@@ -11,42 +15,95 @@ const MAX_ARGS: usize = 1024;
 /// Bytes of the path in a comment.
 const MAX_COMMAND: usize = 4096;
 
-/// Who does something: made once per process and thread of a connection and
-/// shared by its packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Who {
-    pub(super) process: Option<Arc<Process>>,
-    pub(super) tid: u32,
-    pub(super) thread: Box<[u8]>,
+/// What the file says of a process, made once for all its connections.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Texts {
+    process: Option<Arc<Process>>,
     /// The comment of a packet of this process.
-    pub(super) text: String,
-    /// The comment of a packet whose other end this process is.
-    pub(super) receiver: String,
+    pub(super) own: String,
+    /// The comment of a packet whose other end this process is; empty for one
+    /// that is not known.
+    pub(super) other: String,
+    /// The process in a note.
+    pub(super) note: String,
 }
 
-impl Who {
-    pub(super) fn new(process: Option<&Arc<Process>>, tid: u32, thread: &[u8]) -> Self {
+impl Texts {
+    fn new(process: Option<&Arc<Process>>) -> Self {
         Self {
             process: process.cloned(),
-            tid,
-            thread: thread.into(),
-            text: describe(process.map(|p| &**p)),
-            receiver: process.map_or_else(String::new, |p| name_other(p)),
+            own: describe(process.map(|p| &**p)),
+            other: process.map_or_else(String::new, |p| name_other(p)),
+            note: note::process(process.map(|p| &**p)),
         }
     }
 
-    /// Whether this is who the arguments say.
-    pub(super) fn is(&self, process: Option<&Arc<Process>>, tid: u32, thread: &[u8]) -> bool {
-        let same = match (&self.process, process) {
+    fn is(&self, process: Option<&Arc<Process>>) -> bool {
+        match (&self.process, process) {
             (None, None) => true,
             (Some(a), Some(b)) => Arc::ptr_eq(a, b) || a == b,
             _ => false,
-        };
-        same && self.tid == tid && *self.thread == *thread
+        }
+    }
+}
+
+/// The texts of the processes of late.
+#[derive(Default)]
+pub(super) struct People {
+    /// By the address of the process, which its text keeps alive.
+    known: FxHashMap<usize, Rc<Texts>>,
+}
+
+/// Processes remembered: beyond it all are forgotten.
+const MAX_PEOPLE: usize = 1024;
+
+impl People {
+    fn texts(&mut self, process: Option<&Arc<Process>>) -> Rc<Texts> {
+        if self.known.len() >= MAX_PEOPLE {
+            self.known.clear();
+        }
+        let address = process.map_or(0, |p| Arc::as_ptr(p).addr());
+        let texts = self.known.entry(address);
+        Rc::clone(texts.or_insert_with(|| Rc::new(Texts::new(process))))
+    }
+
+    /// Who the arguments say.
+    pub(super) fn who(
+        &mut self,
+        process: Option<&Arc<Process>>,
+        tid: u32,
+        thread: &[u8],
+    ) -> Rc<Who> {
+        Rc::new(Who {
+            texts: self.texts(process),
+            tid,
+            thread: thread.into(),
+        })
+    }
+}
+
+/// Who does something: made once per thread of a connection and shared by its
+/// packets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Who {
+    pub(super) texts: Rc<Texts>,
+    pub(super) tid: u32,
+    pub(super) thread: Box<[u8]>,
+}
+
+impl Who {
+    /// Whether this is who the arguments say.
+    pub(super) fn is(&self, process: Option<&Arc<Process>>, tid: u32, thread: &[u8]) -> bool {
+        self.texts.is(process) && self.tid == tid && *self.thread == *thread
+    }
+
+    /// Whether the other is a thread of the same process.
+    pub(super) fn is_of(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.texts, &other.texts) || self.texts.is(other.texts.process.as_ref())
     }
 
     pub(super) fn pid(&self) -> u32 {
-        self.process.as_ref().map_or(0, |p| p.pid)
+        self.texts.process.as_ref().map_or(0, |p| p.pid)
     }
 }
 

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 
 use super::address::Addresses;
 use super::block::BlockWriter;
-use super::comment::Who;
+use super::comment::People;
 use super::conversation::{Conversation, View};
 use super::feed::{Arrival, Body, ORIGIN, Piece};
 use super::remarks::Ports;
@@ -56,6 +56,7 @@ pub(super) struct Desk {
     by_meeting: FxHashMap<Meeting, u64>,
     turns: BinaryHeap<Reverse<Turn>>,
     store: Rc<Store>,
+    people: People,
     serial: u64,
     now: u64,
     swept: u64,
@@ -77,6 +78,7 @@ impl Desk {
             by_meeting: FxHashMap::default(),
             turns: BinaryHeap::new(),
             store: Rc::default(),
+            people: People::default(),
             serial: 0,
             now: 0,
             swept: 0,
@@ -152,7 +154,7 @@ impl Desk {
                 && there.info.local == wire.info.peer
                 && there.info.peer == wire.info.local
             {
-                conversation.views[end] = Some(view(wire));
+                conversation.views[end] = Some(view(wire, &mut self.people));
                 self.by_connection.insert(wire.connection, (id, end));
                 return (id, end);
             }
@@ -167,7 +169,7 @@ impl Desk {
             .addresses
             .choose(ends, wire.info.key.source.is_tls());
         let mut conversation = Conversation::new(pair);
-        conversation.views[end] = Some(view(wire));
+        conversation.views[end] = Some(view(wire, &mut self.people));
         self.serial += 1;
         let id = self.serial;
         self.conversations.insert(id, conversation);
@@ -194,7 +196,7 @@ impl Desk {
             view.info = Arc::clone(wire.info);
         }
         if !view.queued.is(wire.process, wire.tid, wire.thread) {
-            view.queued = Rc::new(Who::new(wire.process, wire.tid, wire.thread));
+            view.queued = self.people.who(wire.process, wire.tid, wire.thread);
         }
         let who = Rc::clone(&view.queued);
         let Some((position, after)) = place(conversation, wire, sender, end) else {
@@ -259,19 +261,13 @@ impl Desk {
             if writer != turn.end {
                 // The other view is written: only the times of this one count
                 // now, and whether there was an end.
-                if let Some(piece) = flow.feeds[turn.end]
-                    .queue
-                    .iter_mut()
-                    .find(|p| p.serial == turn.serial)
-                {
+                if let Some(piece) = flow.feeds[turn.end].piece(turn.serial) {
                     piece.forget();
                 }
                 continue;
             }
-            for piece in &mut flow.feeds[turn.end].queue {
-                if piece.serial == turn.serial {
-                    piece.due = true;
-                }
+            if let Some(piece) = flow.feeds[turn.end].piece(turn.serial) {
+                piece.due = true;
             }
             let patient = !all && self.store.held() <= MAX_HELD;
             let again = drain(conversation, &mut self.out, turn.sender, patient)?;
@@ -443,8 +439,8 @@ fn meeting(info: &ConnectionInfo) -> Option<Meeting> {
     })
 }
 
-fn view(wire: &Wire<'_>) -> View {
-    let who = Rc::new(Who::new(wire.process, wire.tid, wire.thread));
+fn view(wire: &Wire<'_>, people: &mut People) -> View {
+    let who = people.who(wire.process, wire.tid, wire.thread);
     View {
         connection: wire.connection,
         info: Arc::clone(wire.info),

@@ -174,13 +174,26 @@ impl Feed {
         None
     }
 
+    /// The piece that stands for the byte at `position`.
+    pub(super) fn at(&self, position: u64) -> Option<&Piece> {
+        let after = self.queue.partition_point(|p| p.position <= position);
+        let piece = self.queue.get(after.checked_sub(1)?)?;
+        (position < piece.end()).then_some(piece)
+    }
+
+    /// The piece with this serial number.
+    pub(super) fn piece(&mut self, serial: u64) -> Option<&mut Piece> {
+        let at = self
+            .queue
+            .binary_search_by_key(&serial, |p| p.serial)
+            .ok()?;
+        self.queue.get_mut(at)
+    }
+
     /// Whether the bytes held at `position` begin like `bytes`; `None` when
     /// none are held there.
     pub(super) fn agrees(&self, position: u64, bytes: &[u8]) -> Option<bool> {
-        let piece = self
-            .queue
-            .iter()
-            .find(|p| (p.position..p.end()).contains(&position))?;
+        let piece = self.at(position)?;
         let Body::Bytes(held) = &piece.body else {
             return None;
         };
@@ -198,10 +211,7 @@ impl Feed {
 
     /// The bytes held from `position` on, at most up to the end of a piece.
     pub(super) fn bytes_at(&self, position: u64) -> Option<&[u8]> {
-        let piece = self
-            .queue
-            .iter()
-            .find(|p| (p.position..p.end()).contains(&position))?;
+        let piece = self.at(position)?;
         match &piece.body {
             Body::Bytes(held) => held.get(usize::try_from(position - piece.position).ok()?..),
             _ => None,

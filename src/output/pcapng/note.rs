@@ -28,6 +28,12 @@ use crate::process::Process;
 /// What such a comment begins with.
 pub(crate) const PREFIX: &str = "httpsniff: ";
 
+/// Bytes of a process in a note. With [`MAX_ENTRIES`] of at most 56 bytes and
+/// the connection's facts that is below the 65,535 of an option.
+const MAX_PROCESS: usize = 34_000;
+/// Entries of a list in one note.
+pub(super) const MAX_ENTRIES: usize = 500;
+
 /// Writes one note.
 pub(super) struct Note {
     text: String,
@@ -93,37 +99,8 @@ impl Note {
         self
     }
 
-    /// The facts of a process, `null` when there is none. What would make the
-    /// comment longer than the format allows is left out.
-    pub(super) fn process(&mut self, process: Option<&Process>, limit: usize) -> &mut Self {
-        let Some(process) = process else {
-            return self.raw("process", Value::Null);
-        };
-        let mut map = Map::new();
-        map.insert("pid".into(), process.pid.into());
-        map.insert("start".into(), process.start.into());
-        map.insert("comm".into(), bytes(&process.comm));
-        map.insert("uid".into(), process.uid.into());
-        map.insert("container".into(), process.container.clone().into());
-        map.insert(
-            "exe".into(),
-            process.exe.as_deref().map_or(Value::Null, bytes),
-        );
-        map.insert(
-            "cmdline".into(),
-            process.cmdline.iter().map(|a| bytes(a)).collect(),
-        );
-        if process.cmdline_cut {
-            map.insert("cut".into(), true.into());
-        }
-        let mut text = Value::from(map.clone()).to_string();
-        for name in ["cmdline", "exe", "container"] {
-            if self.text.len() + text.len() <= limit {
-                break;
-            }
-            map.remove(name);
-            text = Value::from(map.clone()).to_string();
-        }
+    /// A process, in the form that [`process`] gives.
+    pub(super) fn process(&mut self, text: &str) -> &mut Self {
         self.raw("process", text)
     }
 
@@ -142,6 +119,39 @@ impl Note {
         self.text.push('}');
         self.text
     }
+}
+
+/// The facts of a process, `null` when there is none. What would make the
+/// comment longer than the format allows is left out.
+pub(super) fn process(process: Option<&Process>) -> String {
+    let Some(process) = process else {
+        return "null".to_owned();
+    };
+    let mut map = Map::new();
+    map.insert("pid".into(), process.pid.into());
+    map.insert("start".into(), process.start.into());
+    map.insert("comm".into(), bytes(&process.comm));
+    map.insert("uid".into(), process.uid.into());
+    map.insert("container".into(), process.container.clone().into());
+    let exe = process.exe.as_deref();
+    map.insert("exe".into(), exe.map_or(Value::Null, bytes));
+    let cmdline = process.cmdline.iter().map(|a| bytes(a)).collect();
+    map.insert("cmdline".into(), cmdline);
+    if process.cmdline_cut {
+        map.insert("cut".into(), true.into());
+    }
+    let mut value = Value::from(map);
+    let mut text = value.to_string();
+    for name in ["cmdline", "exe", "container"] {
+        if text.len() <= MAX_PROCESS {
+            break;
+        }
+        if let Some(map) = value.as_object_mut() {
+            map.remove(name);
+        }
+        text = value.to_string();
+    }
+    text
 }
 
 /// A string, or `{"base64":"…"}` when it is not UTF-8.

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use super::address::Addresses;
-use super::block::{BlockWriter, MAX_OPTION, Meta};
+use super::block::{BlockWriter, Meta};
 use super::comment::Who;
 use super::conversation::{Conversation, View};
 use super::feed::{Body, Feed, Piece, starts_message};
-use super::note::Note;
+use super::note::{MAX_ENTRIES, Note};
 use super::packet::{ACK, FIN, MAX_SEGMENT, PSH, RST, SYN, Segment};
 use super::remarks::Ports;
 use crate::event::{Direction, Endpoint, MissingReason, Timestamp};
@@ -70,7 +70,7 @@ impl Conversation {
                 return Ok(());
             }
             // More after its end: a stream of its own.
-            self.restart(out, sender, shown, piece.time, About::default())?;
+            self.restart(out, shown, piece.time, About::default())?;
         }
         if self.broken
             && let Body::Bytes(bytes) = &piece.body
@@ -79,9 +79,9 @@ impl Conversation {
             // tshark would take it for a part of the message whose middle is
             // not there.
             self.broken = false;
-            self.restart(out, sender, shown, piece.time, About::default())?;
+            self.restart(out, shown, piece.time, About::default())?;
         }
-        self.handshake(out, sender, shown, piece.time, About::default())?;
+        self.handshake(out, shown, piece.time, About::default())?;
         match &piece.body {
             Body::Bytes(bytes) => {
                 for payload in bytes.chunks(MAX_SEGMENT) {
@@ -119,7 +119,6 @@ impl Conversation {
     fn handshake(
         &mut self,
         out: &mut Out,
-        sender: usize,
         shown: usize,
         time: u64,
         about: About<'_>,
@@ -133,8 +132,7 @@ impl Conversation {
             flow.unacknowledged = 0;
             flow.ended = false;
         }
-        out.ports.note(self.pair.ends[1].port());
-        let _ = sender;
+        out.ports.note(self.pair.ends.map(|end| end.port()));
         self.packet(out, 0, shown, time, SYN, about)?;
         self.flows[0].sequence = self.flows[0].sequence.wrapping_add(1);
         self.packet(out, 1, shown, time, SYN | ACK, About::default())?;
@@ -146,7 +144,6 @@ impl Conversation {
     fn restart(
         &mut self,
         out: &mut Out,
-        sender: usize,
         shown: usize,
         time: u64,
         about: About<'_>,
@@ -170,7 +167,7 @@ impl Conversation {
             view.announced = false;
         }
         self.open = false;
-        self.handshake(out, sender, shown, time, about)
+        self.handshake(out, shown, time, about)
     }
 
     fn data(
@@ -234,7 +231,7 @@ impl Conversation {
                 skip: Some((sender, rest)),
                 ..About::default()
             };
-            return self.restart(out, sender, shown, time, about);
+            return self.restart(out, shown, time, about);
         }
         let zeros = [0; MAX_SEGMENT];
         let stored = rest <= MAX_ZEROS;
@@ -284,7 +281,6 @@ impl Conversation {
         about: About<'_>,
     ) -> io::Result<()> {
         let stamp = self.stamp(from, shown, time, about);
-        let mut comments: Vec<Cow<'static, str>> = Vec::new();
         let mut notes: Vec<String> = Vec::new();
         let delta = signed_difference(stamp, time);
         let is_data = about.payload.len().max(about.unstored) > 0 || flags & (FIN | RST) != 0;
@@ -301,12 +297,17 @@ impl Conversation {
         let Some(view) = &self.views[shown] else {
             return Ok(());
         };
-        comments.push(Cow::Owned(view.latest.text.clone()));
-        if let Some(other) = &self.views[1 - shown]
-            && other.announced
-            && !other.latest.receiver.is_empty()
+        let mut comments: Vec<Cow<'_, str>> = Vec::with_capacity(8);
+        let who = Rc::clone(&view.latest);
+        let other = self.views[1 - shown]
+            .as_ref()
+            .filter(|other| other.announced)
+            .map(|other| Rc::clone(&other.latest));
+        comments.push(Cow::Borrowed(&who.texts.own));
+        if let Some(other) = &other
+            && !other.texts.other.is_empty()
         {
-            comments.push(Cow::Owned(other.latest.receiver.clone()));
+            comments.push(Cow::Borrowed(&other.texts.other));
         }
         if flags & (SYN | ACK) == SYN
             && let Some(text) = self.stands_for(view, shown)
@@ -374,11 +375,7 @@ impl Conversation {
         if length > 0 && from == shown {
             let flow = &self.flows[from];
             let start = flow.written - length;
-            let met = flow.feeds[1 - shown]
-                .queue
-                .iter()
-                .find(|p| p.position <= start && start < p.end());
-            if let Some(piece) = met {
+            if let Some(piece) = flow.feeds[1 - shown].at(start) {
                 stamp = stamp.min(piece.time);
             }
         }
@@ -508,7 +505,10 @@ impl Conversation {
                     piece.cut(first - piece.position);
                     continue;
                 }
-                if note.is_none() || !Rc::ptr_eq(&piece.who, &view.latest) || list.len() >= 1000 {
+                if note.is_none()
+                    || !Rc::ptr_eq(&piece.who, &view.latest)
+                    || list.len() >= MAX_ENTRIES
+                {
                     if let Some(mut full) = note.take() {
                         full.list(name, &list);
                         list.clear();
@@ -600,9 +600,8 @@ fn change_who(note: &mut Note, view: &mut View, who: &Rc<Who>) {
     if told.is_none_or(|told| told.thread != who.thread) {
         note.bytes("thread", &who.thread);
     }
-    if told.is_none_or(|told| told.process != who.process) {
-        // 1 KiB for what follows in the same note.
-        note.process(who.process.as_deref(), MAX_OPTION - 1024);
+    if told.is_none_or(|told| !told.is_of(who)) {
+        note.process(&who.texts.note);
     }
     view.told = Some(Rc::clone(who));
 }

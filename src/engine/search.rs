@@ -1,0 +1,149 @@
+//! The search for the next message where the way was lost, or never known.
+
+use std::io;
+
+use super::conversation::{Conversation, Cursor, Protocol};
+use super::core::Core;
+use super::messages::STRIDE;
+use super::side::{State, Waiting};
+use crate::event::Direction;
+use crate::flow::Piece;
+use crate::http::head::{self, HEAD_LIMIT};
+use crate::http::start::{self, Kind, Start};
+
+/// Bytes searched before a connection that was joined in the middle is taken
+/// for something else than HTTP, when both directions were seen ...
+const LOOK_BOTH: u64 = 32 << 10;
+
+/// ... and when only one was: a long body may be under way.
+const LOOK_ONE: u64 = 16 << 20;
+
+impl Conversation {
+    /// What comes is no message. Before recognition that settles it; after
+    /// it, the next message is looked for.
+    pub(super) fn bad_start(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        cur: &mut Cursor<'_>,
+        protocol: Protocol,
+    ) -> io::Result<()> {
+        if self.protocol == Protocol::Unknown {
+            let protocol = match protocol {
+                Protocol::Tls if !self.is_socket() => Protocol::Other,
+                p => p,
+            };
+            self.mute(core, protocol);
+            return Ok(());
+        }
+        core.stats.malformed += 1;
+        let side = self.side(direction);
+        side.state = State::Search;
+        side.search_reason = None;
+        side.lossy = true;
+        side.scanned = 0;
+        // The first byte is no start: look behind it.
+        if side.store.is_empty() {
+            cur.pass(1);
+        } else {
+            side.store.drop_front(1);
+        }
+        self.pass_over(core, direction, 1);
+        self.search(core, direction)
+    }
+
+    /// Bytes in which a message start is looked for.
+    pub(super) fn search_bytes(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        cur: &mut Cursor<'_>,
+    ) -> io::Result<()> {
+        let unknown = self.protocol == Protocol::Unknown;
+        if unknown && self.is_socket() && start::tls_record(cur.rest()) == Start::Tls {
+            self.mute(core, Protocol::Tls);
+            return Ok(());
+        }
+        while !cur.rest().is_empty() {
+            let item = cur.item(STRIDE);
+            let n = match item.piece {
+                Piece::Bytes(bytes) => bytes.len(),
+                _ => 0,
+            };
+            let side = self.side(direction);
+            side.store.push(&item);
+            side.looked = side.looked.saturating_add(n as u64);
+            cur.pass(n);
+            self.search(core, direction)?;
+            self.charge(core, direction)?;
+            if self.side(direction).waiting.is_some() || self.protocol.is_muted() {
+                return Ok(());
+            }
+        }
+        if self.protocol == Protocol::Unknown {
+            let (a, b) = (
+                self.side(Direction::Send).looked,
+                self.side(Direction::Receive).looked,
+            );
+            let both = a.min(b) >= 1024 && a + b >= LOOK_BOTH;
+            if both || a + b >= LOOK_ONE {
+                self.mute(core, Protocol::Other);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for a whole head in what is stored; when there is one, it is
+    /// read from there at once.
+    pub(super) fn search(&mut self, core: &mut Core, direction: Direction) -> io::Result<()> {
+        let kind = self.kind(direction);
+        let mut from = 0;
+        loop {
+            let now = core.now;
+            let side = self.side(direction);
+            let bytes = &side.store.bytes;
+            let Some((start, version)) = start::find(bytes, from, kind) else {
+                let useless = start::useless(bytes);
+                side.store.drop_front(useless);
+                side.scanned = 0;
+                self.pass_over(core, direction, useless as u64);
+                return Ok(());
+            };
+            from = version + 1;
+            let candidate = bytes.get(start..).unwrap_or_default();
+            // Only one that is first can have been looked at before.
+            let mut scanned = if start == 0 { side.scanned } else { 0 };
+            let good = match head::find_end(candidate, &mut scanned) {
+                Some(end) => is_head(candidate.get(..end).unwrap_or_default(), kind),
+                None if candidate.len() <= HEAD_LIMIT && head::lines_plausible(candidate) => {
+                    side.scanned = scanned;
+                    if start > 0 {
+                        side.store.drop_front(start);
+                        self.pass_over(core, direction, start as u64);
+                    }
+                    return Ok(());
+                }
+                None => false,
+            };
+            if good {
+                side.store.drop_front(start);
+                side.state = State::Head;
+                side.scanned = 0;
+                side.waiting = Some((Waiting::Replay, now));
+                side.resume = true;
+                self.pass_over(core, direction, start as u64);
+                return Ok(());
+            }
+            self.side(direction).scanned = 0;
+        }
+    }
+}
+
+/// Whether `bytes` are a head that can be parsed.
+fn is_head(bytes: &[u8], kind: Kind) -> bool {
+    match start::classify(bytes, kind) {
+        Start::Request => head::request(bytes, "http").is_ok(),
+        Start::Response => head::response(bytes).is_ok(),
+        _ => false,
+    }
+}

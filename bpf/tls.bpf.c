@@ -103,8 +103,7 @@ static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, 
 	if (done.inner || !watch_current(&who))
 		return 0;
 	if (ex) {
-		if (ret != 1 ||
-		    bpf_probe_read_user(&count, sizeof(count), (void *)done.count_at))
+		if (ret != 1 || bpf_probe_read_user(&count, sizeof(count), (void *)done.count_at))
 			return 0;
 	} else if (ret > 0) {
 		count = ret;

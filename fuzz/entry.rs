@@ -92,7 +92,7 @@ impl Sink for Checker {
         let length = match wire.content {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::Gap { length, .. } => length,
-            Content::End { .. } => 0,
+            Content::End { .. } | Content::Reset => 0,
         };
         let key = (wire.connection, wire.direction);
         let next = wire.offset.wrapping_add(length);

@@ -43,7 +43,7 @@ echo "demo: ${run[*]}"
 echo
 "${run[@]}"
 
-"$httpsniff" -r demo.pcapng -o json | grep -q '"target":"/hello"' || {
+"$httpsniff" -r demo.pcapng -o json 2>/dev/null | grep -q '"target":"/hello"' || {
 	echo "demo: the exchange is not in demo.pcapng" >&2
 	exit 1
 }

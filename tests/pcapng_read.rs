@@ -56,6 +56,19 @@ fn one_view_comes_back_with_all_its_facts() {
 }
 
 #[test]
+fn what_becomes_known_later_comes_back_too() {
+    let mut run = Run::new();
+    let mut view = View::new(1, Source::OpenSsl, "", "", Some(curl()));
+    view.send(&mut run, &get("/"));
+    run.tick();
+    view = view.with(|info| info.peer = endpoint("10.0.0.2:443"));
+    view.receive(&mut run, &ok(b"x"));
+    let info = view.info.clone();
+    let (_, infos) = read_back(&check(run));
+    assert_eq!(infos[&1].peer, info.peer);
+}
+
+#[test]
 fn both_views_come_back_with_their_own_times() {
     for late in [false, true] {
         let mut run = Run::new();

@@ -5,8 +5,8 @@
  * Most calls fit one or two records, which their hook writes itself. For
  * longer ones the hook leaves a job and tail-calls an emitter, which calls
  * itself again: 33 tail calls of 32 records of 64 KiB are more than
- * `call_limit`, and more than the 1,024 iovecs of a call. This needs neither bpf_loop (5.17) nor loops that a verifier
- * of 5.10 would have to walk a thousand times in each program.
+ * `call_limit`, and more than the 1,024 iovecs of a call. This needs neither bpf_loop (5.17) nor
+ * loops that a verifier of 5.10 would have to walk a thousand times in each program.
  */
 #ifndef HTTPSNIFF_EMIT_H
 #define HTTPSNIFF_EMIT_H
@@ -213,18 +213,18 @@ static __always_inline int run_emitter(void *ctx, void *emitters)
 	return 0;
 }
 
-#define EMITTER(name, section)                                                              \
-	struct {                                                                            \
-		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);                                      \
-		__uint(max_entries, 1);                                                     \
-		__type(key, __u32);                                                         \
-		__type(value, __u32);                                                       \
-	} name##_emitters SEC(".maps");                                                     \
-                                                                                            \
-	SEC(section)                                                                        \
-	int name##_emitter(void *ctx)                                                       \
-	{                                                                                   \
-		return run_emitter(ctx, &name##_emitters);                                  \
+#define EMITTER(name, section)                             \
+	struct {                                           \
+		__uint(type, BPF_MAP_TYPE_PROG_ARRAY);     \
+		__uint(max_entries, 1);                    \
+		__type(key, __u32);                        \
+		__type(value, __u32);                      \
+	} name##_emitters SEC(".maps");                    \
+                                                           \
+	SEC(section)                                       \
+	int name##_emitter(void *ctx)                      \
+	{                                                  \
+		return run_emitter(ctx, &name##_emitters); \
 	}
 
 #endif

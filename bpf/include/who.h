@@ -17,6 +17,8 @@ static __always_inline void count_lost(__u32 counter, __u64 n)
 {
 	__u64 *value = bpf_map_lookup_elem(&lost, &counter);
 
+	/* Of adding 0 clang makes an atomic or, which 5.10 does not know. */
+	asm volatile("" : "+r"(n));
 	if (value)
 		__sync_fetch_and_add(value, n);
 }

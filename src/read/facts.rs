@@ -13,7 +13,7 @@ use crate::process::Process;
 /// Processes remembered by their text, so that packets of one share it.
 const MAX_REMEMBERED: usize = 4096;
 
-/// A note of our own (see [`crate::output::pcapng::note`] for its fields).
+/// A note of our own (`output/pcapng/note.rs` has its fields).
 pub(super) struct Note {
     fields: Map<String, Value>,
     /// About the view at the packet's source, else at its destination.

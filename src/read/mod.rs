@@ -1,9 +1,9 @@
 //! Capture files in place of the kernel: pcapng and classic pcap, from
 //! httpsniff or from any other program.
 //!
-//! [`blocks`](self) gives packets, [`link`](self) and [`segment`](self) take
-//! them apart, [`ours`](self) rebuilds the events of a live run from the notes
-//! in a file of our own, [`foreign`](self) makes events of other programs' TCP
+//! `blocks` gives packets, `link` and `segment` take
+//! them apart, `ours` rebuilds the events of a live run from the notes
+//! in a file of our own, `foreign` makes events of other programs' TCP
 //! connections.
 
 use std::io::Read;

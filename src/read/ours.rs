@@ -438,7 +438,11 @@ impl Step<'_, '_> {
     fn apply(&mut self, note: &Note, end: usize) -> Result<bool> {
         if let Some(info) = note.connection() {
             let view = &mut self.conversation.views[end];
-            if view.as_ref().is_none_or(|v| v.info.key != info.key) {
+            if let Some(view) = view
+                && view.info.key == info.key
+            {
+                view.info = info;
+            } else {
                 let view = view.insert(View {
                     info,
                     process: None,

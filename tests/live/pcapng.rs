@@ -297,6 +297,8 @@ fn after_connect() {
         .find(|e| e.text("/source") == "tcp")
         .unwrap();
     assert_eq!(connect.text("/upgraded_to"), "tunnel");
+    // What went through the tunnel is no part of the exchange.
+    assert_eq!(connect.number("/lost_bytes"), Some(0));
     assert_dissected(&outcome);
     assert_same_when_read(&outcome);
 }

@@ -192,7 +192,9 @@ impl Desk {
         let Some(view) = &mut conversation.views[end] else {
             return;
         };
-        if !view.announced && !Arc::ptr_eq(&view.info, wire.info) {
+        if !Arc::ptr_eq(&view.info, wire.info) {
+            // A peer or a library that has become known is said again.
+            view.announced &= view.info == *wire.info;
             view.info = Arc::clone(wire.info);
         }
         if !view.queued.is(wire.process, wire.tid, wire.thread) {

@@ -1,10 +1,10 @@
 //! pcapng: what was read in the processes as packets that Wireshark decodes.
 //!
-//! A piece of the wire is held up to 50 ms ([`desk`]), so that packets come in
+//! A piece of the wire is held up to 50 ms (`desk`), so that packets come in
 //! the order of their times and so that, where both ends of a connection are
-//! watched, the sender's view can be preferred. Then [`stream`] writes it as
-//! TCP segments, [`packet`] makes their headers, [`comment`] and [`note`] what
-//! is said of them, [`block`] the file. docs/PCAPNG.md describes the result.
+//! watched, the sender's view can be preferred. Then `stream` writes it as
+//! TCP segments, `packet` makes their headers, `comment`, `note` and `said`
+//! what is said of them, `block` the file. docs/PCAPNG.md describes the result.
 
 use std::io::{self, Write};
 
@@ -20,6 +20,7 @@ mod feed;
 pub(crate) mod note;
 mod packet;
 mod remarks;
+mod said;
 mod store;
 mod stream;
 

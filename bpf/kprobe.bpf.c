@@ -27,7 +27,7 @@ struct call {
 	__u64 count;
 	/* Bytes reported so far. */
 	__u64 done;
-	/* write_seq before the first byte. */
+	/* Sends: write_seq before the first byte. Receives: copied_seq so far. */
 	__u32 seq;
 	__u32 direction;
 };
@@ -106,7 +106,21 @@ int tcp_sendmsg_enter(struct pt_regs *ctx)
 SEC("kprobe/tcp_sendpage")
 int tcp_sendpage_enter(struct pt_regs *ctx)
 {
-	return send_begin((void *)PT_REGS_PARM1(ctx), NULL, PT_REGS_PARM4(ctx));
+	struct sock *sk = (void *)PT_REGS_PARM1(ctx);
+	struct call *call = call_on(sk, DIRECTION_SEND);
+	__u64 count = PT_REGS_PARM4(ctx);
+
+	/*
+	 * With MSG_SENDPAGE_NOTLAST (all pages of a batch but the last) no
+	 * tcp_push follows: what such calls took is reported with the next.
+	 */
+	if (call && call->cursor.memory == MEMORY_NONE && call->done < call->count &&
+	    BPF_CORE_READ((struct tcp_sock *)sk, write_seq) ==
+		    call->seq + (__u32)call->count) {
+		call->count += count;
+		return 0;
+	}
+	return send_begin(sk, NULL, count);
 }
 
 /* With the lock held write_seq is exact, also if another thread was first. */
@@ -132,7 +146,13 @@ int tcp_push_enter(struct pt_regs *ctx)
 		return 0;
 	start = call->seq + (__u32)call->done;
 	taken = BPF_CORE_READ((struct tcp_sock *)sk, write_seq) - start;
-	if (taken && taken <= call->count - call->done)
+	if (taken > call->count - call->done) {
+		/* Fast open: the SYN and its data have moved write_seq too. */
+		count_lost(LOST_CALLS, 1);
+		call->seq += taken;
+		return 0;
+	}
+	if (taken)
 		call_report(ctx, call, taken, start);
 	return 0;
 }
@@ -159,9 +179,10 @@ int tcp_sendmsg_exit(struct pt_regs *ctx)
 SEC("kprobe/tcp_recvmsg")
 int tcp_recvmsg_enter(struct pt_regs *ctx)
 {
+	struct tcp_sock *tcp = (void *)PT_REGS_PARM1(ctx);
 	struct msghdr *msg = (void *)PT_REGS_PARM2(ctx);
 	struct call call = {
-		.sk = (__u64)PT_REGS_PARM1(ctx),
+		.sk = (__u64)tcp,
 		.count = PT_REGS_PARM3(ctx),
 		.direction = DIRECTION_RECEIVE,
 	};
@@ -180,6 +201,7 @@ int tcp_recvmsg_enter(struct pt_regs *ctx)
 		bpf_map_delete_elem(&calls, &id);
 		return 0;
 	}
+	call.seq = BPF_CORE_READ(tcp, copied_seq);
 	if (!(flags & KMSG_TRUNC))
 		cursor_from_iter(&call.cursor, &msg->msg_iter);
 	call_begin(&who, &call);
@@ -193,6 +215,7 @@ int tcp_cleanup_rbuf_enter(struct pt_regs *ctx)
 	struct call *call = call_on(sk, DIRECTION_RECEIVE);
 	int copied = (int)PT_REGS_PARM2(ctx);
 	__u64 fresh;
+	__u32 seq;
 
 	if (!call || copied < 0)
 		return 0;
@@ -200,6 +223,14 @@ int tcp_cleanup_rbuf_enter(struct pt_regs *ctx)
 		report_eof(sk);
 		return 0;
 	}
+	/*
+	 * setsockopt(TCP_QUICKACK) comes here with copied = 1, long after the
+	 * call: nothing was read then.
+	 */
+	seq = BPF_CORE_READ((struct tcp_sock *)sk, copied_seq);
+	if (seq == call->seq)
+		return 0;
+	call->seq = seq;
 	if ((__u64)copied <= call->done || (__u64)copied > call->count)
 		return 0;
 	fresh = copied - call->done;

@@ -155,19 +155,21 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	struct task_struct *task = (void *)ctx->args[0];
 	__u64 id = bpf_get_current_pid_tgid();
 	struct record head;
-	struct who who;
+	__u32 pid;
 
 	bpf_map_delete_elem(&tls_threads, &id);
 	bpf_map_delete_elem(&calls, &id);
 	bpf_map_delete_elem(&jobs, &id);
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)
 		return 0;
-	if (!watch_current(&who))
+	/* Of any user: a pid must not stay watched, nor its facts be kept. */
+	pid = pid_of(task);
+	if (!pid || pid == own_pid)
 		return 0;
-	record_task(&head, task, who.pid);
+	if (filter_pids && bpf_map_delete_elem(&watched, &pid))
+		return 0;
+	record_task(&head, task, pid);
 	head.kind = RECORD_EXIT;
 	emit_bare(&head);
-	if (filter_pids)
-		bpf_map_delete_elem(&watched, &who.pid);
 	return 0;
 }

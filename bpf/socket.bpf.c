@@ -15,6 +15,8 @@ EMITTER(socket, "raw_tp")
 
 #define IPPROTO_TCP 6
 #define USER_CS 0x33
+#define ENOSYS 38
+#define MSG_OOB 1
 
 enum {
 	NR_read = 0,
@@ -127,6 +129,13 @@ static __always_inline void cursor_from_syscall(struct cursor *cursor, __u64 id,
 	/* A 32-bit task numbers its calls otherwise and has other structs. */
 	if ((regs->cs & 0xffff) != USER_CS)
 		return;
+	/*
+	 * The result is set when the call is done. What io_uring does after
+	 * that, on the way back to the process or in a worker (which has a copy
+	 * of the registers), is not this call's.
+	 */
+	if (regs->ax != (unsigned long)-ENOSYS)
+		return;
 	second = regs->si;
 	third = regs->dx;
 	switch (regs->orig_ax) {
@@ -192,10 +201,13 @@ int sock_send(struct bpf_raw_tracepoint_args *ctx)
 	t.seq = BPF_CORE_READ(tcp, write_seq) - ret;
 	/*
 	 * No hook has seen the call begin. The time at which the last segment
-	 * left is before anyone can have answered it.
+	 * left is before anyone can have answered it. If none of these bytes has
+	 * left (MSG_MORE, a full window), it is of an earlier call.
 	 */
 	now = bpf_ktime_get_ns();
 	sent = BPF_CORE_READ(tcp, tcp_wstamp_ns);
+	if ((__s32)(BPF_CORE_READ(tcp, snd_nxt) - t.seq) <= 0)
+		sent = now;
 	t.entry_ns = sent && sent < now ? sent : now;
 	t.flags = FLAG_NO_ENTRY;
 	report(ctx, &who, &t, &socket_emitters);
@@ -215,7 +227,7 @@ int sock_recv(struct bpf_raw_tracepoint_args *ctx)
 	if (!watch_current(&who) || !is_tcp(t.sk))
 		return 0;
 	cursor_from_syscall(&t.cursor, who.id, ret, false);
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE) || ret < 0)
+	if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || ret < 0)
 		return 0;
 	if (ret == 0) {
 		report_eof(t.sk);

@@ -75,6 +75,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, bool 
 	call->buffer = PT_REGS_PARM2(ctx);
 	call->count_at = ex ? PT_REGS_PARM4(ctx) : 0;
 	call->entry_ns = bpf_ktime_get_ns();
+	call->length = PT_REGS_PARM3(ctx);
 	call->direction = direction;
 	call->inner = outer && outer->object == object && outer->direction == direction;
 	thread->depth = depth + 1;
@@ -108,7 +109,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, 
 	} else if (ret > 0) {
 		count = ret;
 	}
-	if (!count && (ex || ret != 0 || done.direction != DIRECTION_RECEIVE))
+	/* 0 is close_notify, but not of a read of 0 bytes. */
+	if (!count && (ex || ret != 0 || !done.length || done.direction != DIRECTION_RECEIVE))
 		return 0;
 	tls = tls_conn_of(done.object, id >> 32);
 	if (!tls)

@@ -23,5 +23,7 @@ cargo clippy --locked --all-targets -- -D warnings
 step 'cargo clippy --no-default-features'
 cargo clippy --locked --no-default-features --all-targets -- -D warnings
 
+# Private items are documented too: it is their readers who need it most.
 step 'cargo doc'
-RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
+RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' \
+	cargo doc --locked --no-deps --document-private-items --quiet

@@ -3,6 +3,10 @@
 //!
 //! clap's own errors are turned into the one sentence that every usage error
 //! of httpsniff is, with the likely cure.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are the text of --help, where [::1] is an address"
+)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,6 +8,9 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define RCV_SHUTDOWN 1
+/* Bits of skc_flags: the process has closed it; the peer's FIN has come. */
+#define SOCK_DEAD 1
+#define SOCK_DONE 2
 
 static __always_inline void conn_read(struct conn *conn, struct sock *sk)
 {
@@ -25,6 +28,15 @@ static __always_inline void conn_read(struct conn *conn, struct sock *sk)
 		BPF_CORE_READ_INTO(&conn->local, common, skc_v6_rcv_saddr.in6_u.u6_addr8);
 		BPF_CORE_READ_INTO(&conn->peer, common, skc_v6_daddr.in6_u.u6_addr8);
 	}
+}
+
+/* Whether the entry is this socket's, not that of an earlier one. */
+static __always_inline bool conn_has_ports(const struct conn *conn, struct sock *sk)
+{
+	struct sock_common *common = &sk->__sk_common;
+
+	return conn->local_port == BPF_CORE_READ(common, skc_num) &&
+	       conn->peer_port == __builtin_bswap16(BPF_CORE_READ(common, skc_dport));
 }
 
 /* The connection's entry, made if it is not there. */
@@ -151,8 +163,15 @@ static __always_inline bool transfer_of_tls(const struct who *who, const struct 
 	if (!call || call->direction != t->direction)
 		return true;
 	tls = tls_conn_of(call->object, id >> 32);
-	if (!tls || (tls->socket == (__u64)t->sk && tls->conn.born == conn->born))
+	if (!tls)
 		return true;
+	if (tls->socket == (__u64)t->sk && tls->conn.local_port == conn->local_port &&
+	    tls->conn.peer_port == conn->peer_port && tls->conn.netns == conn->netns) {
+		/* Also when the table was full and its entry was made anew. */
+		conn->born = tls->conn.born;
+		conn->flags |= CONN_BOUND;
+		return true;
+	}
 	if (!looks_like_tls(&t->cursor))
 		return true;
 	if (tls->socket) {
@@ -182,7 +201,7 @@ static __always_inline void report(void *ctx, const struct who *who, struct tran
 		return;
 	if (!want_tcp || conn->flags & (CONN_TLS | CONN_BOUND))
 		return;
-	if (!(conn->flags & CONN_CLASSIFIED)) {
+	if (!(conn->flags & CONN_CLASSIFIED) && t->cursor.memory != MEMORY_NONE) {
 		/* This one is still reported, so that TLS is known to be there. */
 		conn->flags |= CONN_CLASSIFIED;
 		if (looks_like_tls(&t->cursor))
@@ -235,17 +254,27 @@ static __always_inline void report_end(struct sock *sk, struct conn *conn, __u8 
 /*
  * The sequence number after the last byte that was received. A call that takes
  * the last byte takes the FIN with it, which counts as one: then copied_seq
- * has reached rcv_nxt, which the FIN has moved.
+ * has reached rcv_nxt, which the FIN has moved. Not RCV_SHUTDOWN: a reset sets
+ * that too, and has no sequence number.
  */
 static __always_inline __u32 received_seq(struct sock *sk)
 {
 	struct tcp_sock *tcp = (struct tcp_sock *)sk;
 	__u32 seq = BPF_CORE_READ(tcp, copied_seq);
 
-	if (BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN &&
-	    seq == BPF_CORE_READ(tcp, rcv_nxt))
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE && seq == BPF_CORE_READ(tcp, rcv_nxt))
 		seq--;
 	return seq;
+}
+
+/* The connection's last record; its entry goes. */
+static __always_inline void report_close(struct sock *sk, struct conn *conn)
+{
+	__u64 key = (__u64)sk;
+
+	report_end(sk, conn, RECORD_CLOSE, DIRECTION_SEND, 0,
+		   conn->flags & CONN_RESET ? FLAG_RESET : 0);
+	bpf_map_delete_elem(&conns, &key);
 }
 
 /* A receive returned 0: the peer's FIN, if it was that. */
@@ -257,6 +286,8 @@ static __always_inline void report_eof(struct sock *sk)
 	if (!conn || !(BPF_CORE_READ_BITFIELD_PROBED(sk, sk_shutdown) & RCV_SHUTDOWN))
 		return;
 	report_end(sk, conn, RECORD_END, DIRECTION_RECEIVE, received_seq(sk), 0);
+	if (conn->flags & CONN_CLOSED)
+		report_close(sk, conn);
 }
 
 #endif

@@ -191,6 +191,8 @@ static __always_inline void emit(void *ctx, __u64 id, struct job *job, void *emi
 	}
 	bpf_tail_call(ctx, emitters, 0);
 	count_lost(LOST_CALLS, 1);
+	count_lost(LOST_BYTES, job->left);
+	bpf_map_delete_elem(&jobs, &id);
 }
 
 static __always_inline int run_emitter(void *ctx, void *emitters)

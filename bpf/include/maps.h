@@ -68,6 +68,10 @@ enum conn_flag {
 	CONN_CLASSIFIED = 8,
 	/* A hooked TLS object reads and writes it. */
 	CONN_BOUND = 16,
+	/* The kernel has closed it, the process has not read all of it. */
+	CONN_CLOSED = 32,
+	/* That was by a reset. */
+	CONN_RESET = 64,
 };
 
 /* A TCP connection, by address of its struct sock. */
@@ -134,6 +138,8 @@ struct tls_call {
 	__u64 buffer;
 	/* Where the _ex functions put the number of bytes. */
 	__u64 count_at;
+	/* Bytes asked for. */
+	__u64 length;
 	__u64 entry_ns;
 	__u32 direction;
 	/* The same object's outer call reports the bytes. */

@@ -90,6 +90,7 @@ struct sock_common {
 	unsigned short skc_family;
 	volatile unsigned char skc_state;
 	possible_net_t skc_net;
+	unsigned long skc_flags;
 	struct in6_addr skc_v6_daddr;
 	struct in6_addr skc_v6_rcv_saddr;
 };
@@ -106,6 +107,8 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;
+	/* After the last byte that has left. */
+	__u32 snd_nxt;
 	/* When the last segment left, on CLOCK_MONOTONIC (4.20). */
 	__u64 tcp_wstamp_ns;
 };
@@ -202,18 +205,6 @@ struct pid {
 	struct upid numbers[1];
 };
 
-struct kernfs_node {
-	const char *name;
-};
-
-struct cgroup {
-	struct kernfs_node *kn;
-};
-
-struct css_set {
-	struct cgroup *dfl_cgrp;
-};
-
 struct task_struct {
 	int pid;
 	int tgid;
@@ -222,7 +213,6 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct signal_struct *signal;
 	struct pid *thread_pid;
-	struct css_set *cgroups;
 	struct task_struct *group_leader;
 };
 

@@ -23,7 +23,9 @@ impl Drop for Links {
     fn drop(&mut self) {
         std::thread::scope(|scope| {
             for link in self.links.drain(..) {
-                scope.spawn(move || drop(link));
+                // Where no thread can be had, the closure and the link in it
+                // are dropped here.
+                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
             }
         });
     }
@@ -48,6 +50,7 @@ impl Links {
             (&progs.process_exec, "sched_process_exec"),
             (&progs.process_exit, "sched_process_exit"),
             (&progs.sock_set_state, "inet_sock_set_state"),
+            (&progs.sock_destroy, "tcp_destroy_sock"),
         ] {
             self.add(program.attach_raw_tracepoint(name))
                 .with_context(|| format!("cannot attach to the tracepoint {name}"))?;

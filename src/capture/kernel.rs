@@ -51,7 +51,9 @@ impl Kernel {
                 .type_by_name::<btf::Struct<'_>>("bpf_perf_link")
                 .is_some(),
             recvmsg_flags_arg: recvmsg_flags_arg(&types),
-            kprobes: Path::new("/sys/bus/event_source/devices/kprobe/type").exists(),
+            // Lockdown "confidentiality" refuses them (LOCKDOWN_KPROBES).
+            kprobes: Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
+                && lockdown().as_deref() != Some("confidentiality"),
             socket_tracepoints: types
                 .type_by_name::<btf::Typedef<'_>>("btf_trace_sock_send_length")
                 .is_some(),

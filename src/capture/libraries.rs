@@ -13,7 +13,7 @@ pub(super) struct Libraries {
 impl Libraries {
     /// Numbers a file that is being attached to, from 1. 255 is all that a
     /// record can tell apart; later ones are 0, not known.
-    pub(super) fn add(&mut self, _target: &Target) -> u8 {
+    pub(super) fn add(&mut self) -> u8 {
         self.attached += 1;
         u8::try_from(self.attached).unwrap_or(0)
     }

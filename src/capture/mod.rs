@@ -231,12 +231,17 @@ impl Capture {
     /// that the user named, else a notice.
     fn attach(&mut self, targets: Vec<crate::tls::Target>, named: bool) -> Result<()> {
         for target in targets {
-            let number = self.libraries.add(&target);
+            let number = self.libraries.add();
+            // Its number is taken whether or not it can be attached to.
+            self.shared
+                .borrow_mut()
+                .decoder
+                .add_library(std::sync::Arc::clone(&target.library));
             let attached = self
                 .links
                 .attach_tls(&self.skel, self.kernel, &target, number);
             match attached {
-                Ok(()) => self.shared.borrow_mut().decoder.add_library(target.library),
+                Ok(()) => {}
                 Err(error) if named => return Err(error),
                 Err(error) => self.notices.push(format!("{error:#}")),
             }
@@ -269,8 +274,17 @@ impl Capture {
         add(self, pid)?;
         if follow {
             // New children are added in the kernel from now on.
-            for child in procfs::descendants(pid) {
-                add(self, child)?;
+            // One that was listed may have had a child before it was added.
+            let mut known = rustc_hash::FxHashSet::default();
+            loop {
+                let mut fresh = procfs::descendants(pid);
+                fresh.retain(|child| known.insert(*child));
+                if fresh.is_empty() {
+                    break;
+                }
+                for child in fresh {
+                    add(self, child)?;
+                }
             }
         }
         self.named.push(pid);

@@ -1,8 +1,6 @@
 //! Who is behind a pid, for processes that live on and for those that are
 //! gone before anyone can read `/proc`.
 
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -132,15 +130,6 @@ impl Processes {
     /// It has ended; its pid may come again.
     pub(super) fn exit(&mut self, pid: u32) {
         self.by_pid.remove(&pid);
-    }
-
-    /// The name of a process, for messages.
-    #[allow(dead_code)]
-    pub(super) fn name(&self, pid: u32) -> Option<String> {
-        let process = self.by_pid.get(&pid)?;
-        let exe = process.exe.as_deref().unwrap_or(&process.comm);
-        let file = Path::new(std::ffi::OsStr::from_bytes(exe)).file_name()?;
-        Some(file.to_string_lossy().into_owned())
     }
 }
 

@@ -37,7 +37,9 @@ mod live {
             ])
             .build_and_generate(&out);
         if let Err(error) = built {
-            panic!("cannot build {SOURCE} (is clang installed? `make setup` does it): {error:#}");
+            panic!(
+                "cannot build {SOURCE} (is clang installed? `make` installs it on Debian): {error:#}"
+            );
         }
     }
 }

@@ -105,7 +105,8 @@ static __always_inline void emit_arguments(struct task_struct *task, __u32 pid)
 		size = ARGUMENTS_MAX;
 	if (bpf_probe_read_user(r->text, size, (void *)start) == 0)
 		r->head.len = size;
-	bpf_ringbuf_submit(r, wakeup_flags());
+	/* At once: the program may have a TLS library of its own. */
+	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
 }
 
 SEC("raw_tp/sched_process_exec")

@@ -7,10 +7,10 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::process::Process;
 
@@ -139,14 +139,36 @@ pub fn descendants(pid: u32) -> Vec<u32> {
     found
 }
 
-/// Whether a process has a socket open; `None` when that cannot be known.
+/// Whether a process has a TCP socket open that does not merely listen (the
+/// masters of servers have only such); `None` when that cannot be known.
 #[must_use]
-pub fn has_sockets(pid: u32) -> Option<bool> {
+pub fn has_connections(pid: u32) -> Option<bool> {
     let entries = fs::read_dir(path(pid, "fd")).ok()?;
-    Some(entries.flatten().any(|entry| {
-        fs::read_link(entry.path())
-            .is_ok_and(|link| link.as_os_str().as_bytes().starts_with(b"socket:["))
-    }))
+    let sockets: FxHashSet<u64> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let link = fs::read_link(entry.path()).ok()?;
+            let inode = link.to_str()?.strip_prefix("socket:[")?;
+            inode.strip_suffix(']')?.parse().ok()
+        })
+        .collect();
+    if sockets.is_empty() {
+        return Some(false);
+    }
+    let connected = |table: &str| {
+        fs::read_to_string(path(pid, table)).is_ok_and(|text| {
+            text.lines().skip(1).any(|line| {
+                // "sl local remote st …", the inode in the tenth column
+                // (Documentation/networking/proc_net_tcp.rst); 0A listens.
+                let mut columns = line.split_whitespace().skip(3);
+                let state = columns.next();
+                let inode = columns.nth(5).and_then(|inode| inode.parse().ok());
+                state.is_some_and(|state| state != "0A")
+                    && inode.is_some_and(|inode| sockets.contains(&inode))
+            })
+        })
+    };
+    Some(connected("net/tcp") || connected("net/tcp6"))
 }
 
 /// The inode number of a process's pid namespace.

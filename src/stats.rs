@@ -5,11 +5,11 @@ use crate::event::MissingReason;
 /// Counts of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Connections (views) with any byte.
+    /// Connections (views) with any byte, ciphertext left out.
     pub connections: u64,
     /// Of them: recognised as HTTP.
     pub http_connections: u64,
-    /// Of them: TLS bytes on a socket (17 03 03 and the like).
+    /// Sockets that carry TLS (17 03 03 and the like).
     pub tls_connections: u64,
     /// Of them: HTTP/2 by its preface, which is not read yet.
     pub http2_connections: u64,

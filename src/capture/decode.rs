@@ -23,8 +23,8 @@ pub(super) struct Decoder {
     executed: Vec<u32>,
     seen_tls: Vec<u32>,
     /// Processes on whose sockets TLS was seen, and that no record came from
-    /// a TLS library of theirs: pid to name.
-    unhooked: FxHashMap<u32, String>,
+    /// a TLS library of theirs: pid to name and why.
+    unhooked: FxHashMap<u32, (String, Option<String>)>,
     hooked: FxHashSet<u32>,
 }
 
@@ -69,11 +69,18 @@ impl Decoder {
         )
     }
 
-    /// Processes that speak TLS which no attached library does: pid, name.
-    pub(super) fn unhooked(&self) -> Vec<(u32, String)> {
+    /// Why the TLS of a process cannot be read; `None`: it can.
+    pub(super) fn explain_tls(&mut self, pid: u32, why: Option<String>) {
+        if let Some((_, reason)) = self.unhooked.get_mut(&pid) {
+            *reason = why;
+        }
+    }
+
+    /// Programs that speak TLS which cannot be read: name and why.
+    pub(super) fn unhooked(&self) -> Vec<(String, String)> {
         self.unhooked
-            .iter()
-            .map(|(pid, name)| (*pid, name.clone()))
+            .values()
+            .filter_map(|(name, why)| Some((name.clone(), why.clone()?)))
             .collect()
     }
 
@@ -123,7 +130,7 @@ impl Decoder {
             && !self.unhooked.contains_key(&record.head.pid)
         {
             let name = String::from_utf8_lossy(&process.comm).into_owned();
-            self.unhooked.insert(record.head.pid, name);
+            self.unhooked.insert(record.head.pid, (name, None));
             self.seen_tls.push(record.head.pid);
         }
         let Action::Data(data) = action else {

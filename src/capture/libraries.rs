@@ -2,6 +2,7 @@
 
 use crate::tls::Target;
 use crate::tls::find::Finder;
+use crate::tls::guess::guess_tls;
 
 /// What was found, and what was attached to.
 #[derive(Debug, Default)]
@@ -31,12 +32,15 @@ impl Libraries {
         targets
     }
 
-    /// Why nothing is read of this process's TLS.
-    pub(super) fn why_not(&self, pid: u32) -> String {
-        if self.finder.used_by(pid).is_empty() {
-            "it uses a TLS library that httpsniff does not know".to_owned()
-        } else {
-            "its connections are older than this run, or it has another TLS library too".to_owned()
+    /// Why this process's TLS cannot be read; `None` if it can: then nothing
+    /// but a handshake has been seen of it. Asked while the process lives.
+    pub(super) fn why_not(&self, pid: u32) -> Option<String> {
+        if !self.finder.used_by(pid).is_empty() {
+            return None;
         }
+        Some(match guess_tls(pid) {
+            Some(name) => format!("{name} is not read"),
+            None => "a TLS library that httpsniff does not know".to_owned(),
+        })
     }
 }

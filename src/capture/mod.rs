@@ -385,7 +385,12 @@ impl Capture {
             return Ok(());
         }
         let targets = self.libraries.look(&executed, &seen_tls);
-        self.attach(targets, false)
+        self.attach(targets, false)?;
+        for pid in seen_tls {
+            let why = self.libraries.why_not(pid);
+            self.shared.borrow_mut().decoder.explain_tls(pid, why);
+        }
+        Ok(())
     }
 
     /// These connections' bytes need not be copied any more; they are still
@@ -437,7 +442,7 @@ impl Capture {
         }
     }
 
-    /// Watched processes that have children and no socket of their own and
+    /// Watched processes that have children and no connection of their own and
     /// are not followed (for the hint “add --follow”): pid and name.
     #[must_use]
     pub fn childbearing_targets(&self) -> Vec<(u32, String)> {
@@ -447,7 +452,7 @@ impl Capture {
         self.named
             .iter()
             .filter(|pid| {
-                !procfs::children(**pid).is_empty() && procfs::has_sockets(**pid) == Some(false)
+                !procfs::children(**pid).is_empty() && procfs::has_connections(**pid) == Some(false)
             })
             .filter_map(|pid| {
                 let process = procfs::process(*pid)?;
@@ -460,16 +465,7 @@ impl Capture {
     /// record came: name and why.
     #[must_use]
     pub fn unhooked_tls(&self) -> Vec<(String, String)> {
-        self.shared
-            .borrow()
-            .decoder
-            .unhooked()
-            .into_iter()
-            .map(|(pid, name)| {
-                let why = self.libraries.why_not(pid);
-                (name, why)
-            })
-            .collect()
+        self.shared.borrow().decoder.unhooked()
     }
 }
 

@@ -393,7 +393,11 @@ impl Conversation {
             side.store = Default::default();
         }
         match protocol {
-            Protocol::Tls => core.stats.tls_connections += 1,
+            Protocol::Tls => {
+                // What is read of it comes as a connection of its own.
+                core.stats.tls_connections += 1;
+                core.stats.connections = core.stats.connections.saturating_sub(1);
+            }
             Protocol::Http2 => core.stats.http2_connections += 1,
             _ => {}
         }

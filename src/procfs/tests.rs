@@ -196,11 +196,25 @@ fn a_thread_means_its_process() {
 }
 
 #[test]
-fn sockets_are_noticed() {
+fn a_listening_socket_is_no_connection() {
+    // `sh` stands for the server: other tests of this process have sockets.
     let cat = Waiting::cat("/bin/cat", &[]);
-    assert_eq!(has_sockets(cat.0.id()), Some(false));
-    let _socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    assert_eq!(has_sockets(std::process::id()), Some(true));
+    assert_eq!(has_connections(cat.0.id()), Some(false));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let holds = |socket: std::os::fd::OwnedFd| {
+        let child = Command::new("/bin/cat")
+            .stdin(std::process::Stdio::from(socket))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        Waiting(child)
+    };
+    let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    let connected = holds(stream.into());
+    assert_eq!(has_connections(connected.0.id()), Some(true));
+    drop(peer);
 }
 
 #[test]
@@ -210,7 +224,7 @@ fn a_process_that_is_gone_has_no_facts() {
     child.wait().unwrap();
     assert_eq!(process(pid), None);
     assert_eq!(process_of(pid), None);
-    assert_eq!(has_sockets(pid), None);
+    assert_eq!(has_connections(pid), None);
     assert!(children(pid).is_empty() && descendants(pid).is_empty());
     // One that has ended and was not waited for has a few.
     let mut child = Command::new("/bin/sh")

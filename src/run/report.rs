@@ -8,9 +8,14 @@ use crate::stats::Stats;
 /// The lines of the summary.
 #[must_use]
 pub(super) fn summary(stats: &Stats) -> Vec<String> {
-    let mut first = number(stats.seen, "exchange");
+    let mut first = match stats.seen {
+        0 => "no exchange".to_owned(),
+        seen => number(seen, "exchange"),
+    };
     first.push_str(" seen");
-    if stats.shown == stats.seen {
+    if stats.seen == 0 {
+        // Nothing to say of showing.
+    } else if stats.shown == stats.seen {
         first.push_str(", all shown");
     } else {
         first.push_str(&format!(", {} shown", stats.shown));
@@ -30,7 +35,13 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
         bytes(stats.bytes)
     ));
     if stats.seen == 0 && stats.connections == 0 {
-        first = "nothing was sent or received".to_owned();
+        first = match stats.tls_connections {
+            0 => "nothing was sent or received".to_owned(),
+            count => format!(
+                "nothing but TLS on {} that was not read",
+                number(count, "socket")
+            ),
+        };
     }
     let mut lines = vec![first];
     let others: Vec<String> = [

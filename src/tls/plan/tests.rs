@@ -41,3 +41,18 @@ fn a_wrapper_is_left_to_what_it_calls() {
     // … and by its name, where the call goes through a table.
     assert_eq!(plan(OPENSSL, "AWS-LC 1.29.0"), PLAIN);
 }
+
+#[test]
+#[ignore]
+fn explore() {
+    for path in std::env::var("LIBS").unwrap().split_whitespace() {
+        let file = std::fs::File::open(path).unwrap();
+        let elf = Elf::open(&file).unwrap();
+        let names: Vec<&str> = LIBRARIES[0].calls.iter().map(|c| c.symbol).collect();
+        let functions = elf.functions(&names).unwrap();
+        let t = std::time::Instant::now();
+        let p = probes(&elf, &LIBRARIES[0], &functions, "OpenSSL 3");
+        eprintln!("{path} {:?}", t.elapsed());
+        for p in p { eprintln!("   {:x} {:?} {:?}", p.offset, p.role, p.placement); }
+    }
+}

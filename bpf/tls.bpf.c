@@ -242,13 +242,16 @@ SEC("uprobe.multi")
 int tls_multi_enter(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx), count_at = 0;
+	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx);
 
+	/* Or clang chooses an address in ctx, which the verifier refuses. */
+	asm volatile("" : "+r"(fourth), "+r"(fifth));
 	if (cookie & COOKIE_FREE)
 		return tls_forget(ctx);
 	if (cookie & COOKIE_FIFTH)
-		count_at = PT_REGS_PARM5(ctx);
+		count_at = fifth;
 	else if (cookie & COOKIE_EX)
-		count_at = PT_REGS_PARM4(ctx);
+		count_at = fourth;
 	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE, count_at);
 }
 

@@ -28,7 +28,10 @@ pub fn probes<R: ReadAt + ?Sized>(
     version: &str,
 ) -> Vec<Probe> {
     let find = |symbol: &str| {
-        let index = library.calls.iter().position(|c| c.symbol == symbol)?;
+        let Some(index) = library.calls.iter().position(|c| c.symbol == symbol) else {
+            // What is not probed is looked for only where it is asked about.
+            return *elf.functions(&[symbol]).ok()?.first()?;
+        };
         *functions.get(index)?
     };
     let mut probes = if library.wraps(version) {
@@ -66,9 +69,7 @@ fn behind<R: ReadAt + ?Sized>(
     let mut probes = Vec::with_capacity(library.calls.len());
     for pair in library.pairs {
         let before = probes.len();
-        let shared = find(pair.plain)
-            .zip(find(pair.ex))
-            .and_then(|(plain, ex)| shared::find(elf, pair, &plain, &ex));
+        let shared = shared::find(elf, pair, &find);
         let enter = shared.and_then(|shared| match shared.count {
             CountAt::Fourth => Some(pair.enter),
             CountAt::Fifth => pair.enter_fifth,

@@ -43,15 +43,14 @@ enum Shell {
 
 /// Finds the function behind a pair, or `None` when it is not certain: both
 /// call exactly one function with what they were called with, and it is the
-/// same.
+/// same. `symbol` finds a function of the file by its name.
 pub(super) fn find<R: ReadAt + ?Sized>(
     elf: &Elf<'_, R>,
     pair: &Pair,
-    plain: &Function,
-    ex: &Function,
+    symbol: impl Fn(&str) -> Option<Function>,
 ) -> Option<Shared> {
-    let inner = behind(elf, plain, Shell::Plain)?;
-    if inner != behind_ex(elf, pair, ex)? {
+    let inner = behind(elf, &symbol(pair.plain)?, Shell::Plain)?;
+    if inner != behind_ex(elf, pair, symbol)? {
         return None;
     }
     let (address, count) = inner;
@@ -66,13 +65,12 @@ pub(super) fn find<R: ReadAt + ?Sized>(
 fn behind_ex<R: ReadAt + ?Sized>(
     elf: &Elf<'_, R>,
     pair: &Pair,
-    ex: &Function,
+    symbol: impl Fn(&str) -> Option<Function>,
 ) -> Option<(u64, CountAt)> {
-    let walked = walk(elf, ex)?;
+    let walked = walk(elf, &symbol(pair.ex)?)?;
     let passed = |state: &State| passes(state, Shell::Ex) == Some(CountAt::Fifth);
     if walked.calls.is_empty() && matches!(&walked.imports[..], [state] if passed(state)) {
-        let with_flags = elf.functions(&[pair.with_flags?]).ok()?;
-        return behind(elf, with_flags.first()?.as_ref()?, Shell::Flags);
+        return behind(elf, &symbol(pair.with_flags?)?, Shell::Flags);
     }
     single(elf, &walked.calls, Shell::Ex)
 }

@@ -53,6 +53,8 @@ fn explore() {
         let t = std::time::Instant::now();
         let p = probes(&elf, &LIBRARIES[0], &functions, "OpenSSL 3");
         eprintln!("{path} {:?}", t.elapsed());
-        for p in p { eprintln!("   {:x} {:?} {:?}", p.offset, p.role, p.placement); }
+        for p in p {
+            eprintln!("   {:x} {:?} {:?}", p.offset, p.role, p.placement);
+        }
     }
 }

@@ -139,3 +139,6 @@ fn entry<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, address: u64) -> Option<u64> {
     let emulated = second.mnemonic() == Mnemonic::Push && second.op0_kind() == OpKind::Register;
     Some(if emulated { second.ip() } else { address })
 }
+
+#[cfg(test)]
+mod tests;

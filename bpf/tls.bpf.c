@@ -12,8 +12,22 @@ enum tls_cookie {
 	COOKIE_WRITE = 1,
 	COOKIE_EX = 2,
 	COOKIE_FREE = 4,
+	/* The pointer to the count is the fifth argument. */
+	COOKIE_FIFTH = 8,
+	/* 0 is the end of the stream, not a failure. */
+	COOKIE_SHARED = 16,
 	/* Above: the number of the file, for the record. */
 	COOKIE_LIBRARY_SHIFT = 8,
+};
+
+/* What a function that reads or writes returns. */
+enum tls_result {
+	/* The count; 0 is the end of the stream. */
+	RESULT_COUNT,
+	/* 1 with the count in memory; 0 is any failure. */
+	RESULT_EX,
+	/* More than 0 with the count in memory; 0 is the end of the stream. */
+	RESULT_SHARED,
 };
 
 enum bpf_func_id___any {
@@ -40,7 +54,7 @@ static __always_inline void tls_unwind(struct tls_thread *thread, __u64 sp)
 	}
 }
 
-static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, bool ex)
+static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, __u64 count_at)
 {
 	struct tls_thread *thread;
 	struct tls_call *call, *outer;
@@ -73,7 +87,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, bool 
 	call->sp = sp;
 	call->object = object;
 	call->buffer = PT_REGS_PARM2(ctx);
-	call->count_at = ex ? PT_REGS_PARM4(ctx) : 0;
+	call->count_at = count_at;
 	call->entry_ns = bpf_ktime_get_ns();
 	call->length = PT_REGS_PARM3(ctx);
 	call->direction = direction;
@@ -82,7 +96,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, bool 
 	return 0;
 }
 
-static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, void *emitters)
+static __always_inline int tls_exit(struct pt_regs *ctx, enum tls_result result, __u8 library,
+				    void *emitters)
 {
 	__u64 id = bpf_get_current_pid_tgid(), sp = PT_REGS_SP(ctx), count = 0;
 	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &id);
@@ -103,15 +118,17 @@ static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, 
 	thread->depth--;
 	if (done.inner || !watch_current(&who))
 		return 0;
-	if (ex) {
-		if (ret != 1 || bpf_probe_read_user(&count, sizeof(count), (void *)done.count_at))
+	if (ret > 0) {
+		if (result == RESULT_COUNT)
+			count = ret;
+		else if (bpf_probe_read_user(&count, sizeof(count), (void *)done.count_at) ||
+			 !count)
 			return 0;
-	} else if (ret > 0) {
-		count = ret;
-	}
-	/* 0 is close_notify, but not of a read of 0 bytes. */
-	if (!count && (ex || ret != 0 || !done.length || done.direction != DIRECTION_RECEIVE))
+	} else if (ret || result == RESULT_EX || !done.length ||
+		   done.direction != DIRECTION_RECEIVE) {
+		/* 0 is close_notify, but not of a read of 0 bytes. */
 		return 0;
+	}
 	tls = tls_conn_of(done.object, id >> 32);
 	if (!tls)
 		return 0;
@@ -125,7 +142,7 @@ static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, 
 	record_who(&job.head, &who);
 	job.head.library = library;
 	if (!count) {
-		/* SSL_read returned 0: close_notify. */
+		/* It returned 0: close_notify. */
 		if (tls->bytes[1]) {
 			job.head.kind = RECORD_END;
 			emit_bare(&job.head);
@@ -144,37 +161,49 @@ static __always_inline int tls_exit(struct pt_regs *ctx, bool ex, __u8 library, 
 SEC("uprobe")
 int tls_read_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, DIRECTION_RECEIVE, false);
+	return tls_enter(ctx, DIRECTION_RECEIVE, 0);
 }
 
 SEC("uprobe")
 int tls_read_ex_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, DIRECTION_RECEIVE, true);
+	return tls_enter(ctx, DIRECTION_RECEIVE, PT_REGS_PARM4(ctx));
 }
 
 SEC("uprobe")
 int tls_write_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, DIRECTION_SEND, false);
+	return tls_enter(ctx, DIRECTION_SEND, 0);
 }
 
 SEC("uprobe")
 int tls_write_ex_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, DIRECTION_SEND, true);
+	return tls_enter(ctx, DIRECTION_SEND, PT_REGS_PARM4(ctx));
+}
+
+SEC("uprobe")
+int tls_write_flags_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, DIRECTION_SEND, PT_REGS_PARM5(ctx));
 }
 
 SEC("uprobe")
 int tls_exit_plain(struct pt_regs *ctx)
 {
-	return tls_exit(ctx, false, library_of(ctx), &tls_emitters);
+	return tls_exit(ctx, RESULT_COUNT, library_of(ctx), &tls_emitters);
 }
 
 SEC("uprobe")
 int tls_exit_ex(struct pt_regs *ctx)
 {
-	return tls_exit(ctx, true, library_of(ctx), &tls_emitters);
+	return tls_exit(ctx, RESULT_EX, library_of(ctx), &tls_emitters);
+}
+
+SEC("uprobe")
+int tls_exit_shared(struct pt_regs *ctx)
+{
+	return tls_exit(ctx, RESULT_SHARED, library_of(ctx), &tls_emitters);
 }
 
 static __always_inline int tls_forget(struct pt_regs *ctx)
@@ -215,18 +244,29 @@ int tls_free(struct pt_regs *ctx)
 SEC("uprobe.multi")
 int tls_multi_enter(struct pt_regs *ctx)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 cookie = bpf_get_attach_cookie(ctx), count_at = 0;
+	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx);
 
+	/* Or clang chooses an address in ctx, which the verifier refuses. */
+	asm volatile("" : "+r"(fourth), "+r"(fifth));
 	if (cookie & COOKIE_FREE)
 		return tls_forget(ctx);
-	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE,
-			 cookie & COOKIE_EX);
+	if (cookie & COOKIE_FIFTH)
+		count_at = fifth;
+	else if (cookie & COOKIE_EX)
+		count_at = fourth;
+	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE, count_at);
 }
 
 SEC("uprobe.multi")
 int tls_multi_exit(struct pt_regs *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
+	enum tls_result result = RESULT_COUNT;
 
-	return tls_exit(ctx, cookie & COOKIE_EX, library_of(ctx), &tls_multi_emitters);
+	if (cookie & COOKIE_SHARED)
+		result = RESULT_SHARED;
+	else if (cookie & COOKIE_EX)
+		result = RESULT_EX;
+	return tls_exit(ctx, result, library_of(ctx), &tls_multi_emitters);
 }

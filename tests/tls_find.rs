@@ -58,14 +58,22 @@ fn check(target: &Target) {
     assert_eq!(target.file.metadata().unwrap().ino(), target.identity.inode);
     let size = target.file.metadata().unwrap().len();
     assert!(target.probes.iter().all(|probe| probe.offset < size));
-    for role in [ProbeRole::ReadEnter, ProbeRole::WriteEnter, ProbeRole::Free] {
-        assert!(
-            target
-                .probes
-                .iter()
-                .any(|probe| probe.role == role && probe.placement == Placement::At)
-        );
-    }
+    let at: Vec<_> = target
+        .probes
+        .iter()
+        .filter(|probe| probe.placement == Placement::At)
+        .map(|probe| probe.role)
+        .collect();
+    // At the symbols, or at what is behind them.
+    use ProbeRole::{Free, ReadEnter, ReadExEnter, WriteEnter, WriteExEnter, WriteFlagsEnter};
+    assert!(
+        matches!(
+            at[..],
+            [ReadExEnter, WriteExEnter | WriteFlagsEnter, Free]
+                | [ReadEnter, WriteEnter, ReadExEnter, WriteExEnter, Free]
+        ),
+        "{target:?}"
+    );
 }
 
 /// The Pythons of this machine.
@@ -93,7 +101,6 @@ fn the_libssl_of_every_python_is_found() {
         assert_eq!(targets.len(), 1, "{python}: {targets:?}");
         check(&targets[0]);
         assert!(targets[0].path.contains("libssl"), "{targets:?}");
-        assert_eq!(targets[0].probes.len(), 9);
         // Only what is new, but still known.
         assert!(finder.process(process.pid()).is_empty());
         assert_eq!(finder.used_by(process.pid()).len(), 1, "{python}");

@@ -186,8 +186,10 @@ impl Links {
                 ProbeRole::ReadExEnter => &progs.tls_read_ex_enter,
                 ProbeRole::WriteEnter => &progs.tls_write_enter,
                 ProbeRole::WriteExEnter => &progs.tls_write_ex_enter,
+                ProbeRole::WriteFlagsEnter => &progs.tls_write_flags_enter,
                 ProbeRole::ReadExit | ProbeRole::WriteExit => &progs.tls_exit_plain,
                 ProbeRole::ReadExExit | ProbeRole::WriteExExit => &progs.tls_exit_ex,
+                ProbeRole::ReadSharedExit => &progs.tls_exit_shared,
                 ProbeRole::Free => &progs.tls_free,
             };
             let options = UprobeOpts {
@@ -206,10 +208,14 @@ impl Links {
 fn cookie(role: ProbeRole) -> u64 {
     let write = types::tls_cookie::COOKIE_WRITE.0;
     let ex = types::tls_cookie::COOKIE_EX.0;
+    let fifth = types::tls_cookie::COOKIE_FIFTH.0;
+    let shared = types::tls_cookie::COOKIE_SHARED.0;
     u64::from(match role {
         ProbeRole::ReadEnter | ProbeRole::ReadExit => 0,
         ProbeRole::ReadExEnter | ProbeRole::ReadExExit => ex,
+        ProbeRole::ReadSharedExit => shared,
         ProbeRole::WriteEnter | ProbeRole::WriteExit => write,
+        ProbeRole::WriteFlagsEnter => write | fifth,
         ProbeRole::WriteExEnter | ProbeRole::WriteExExit => write | ex,
         ProbeRole::Free => types::tls_cookie::COOKIE_FREE.0,
     })

@@ -197,24 +197,20 @@ fn a_thread_means_its_process() {
 
 #[test]
 fn a_listening_socket_is_no_connection() {
-    // `sh` stands for the server: other tests of this process have sockets.
-    let cat = Waiting::cat("/bin/cat", &[]);
-    assert_eq!(has_connections(cat.0.id()), Some(false));
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let holds = |socket: std::os::fd::OwnedFd| {
-        let child = Command::new("/bin/cat")
-            .stdin(std::process::Stdio::from(socket))
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        Waiting(child)
+    // In processes of their own: other tests of this one have sockets.
+    let holding = |socket: std::os::fd::OwnedFd| {
+        let child = Command::new("/bin/sleep")
+            .arg("60")
+            .stdin(Stdio::from(socket))
+            .spawn();
+        Waiting(child.unwrap())
     };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (peer, _) = listener.accept().unwrap();
-    let connected = holds(stream.into());
+    let listening = holding(listener.into());
+    assert_eq!(has_connections(listening.0.id()), Some(false));
+    let connected = holding(stream.into());
     assert_eq!(has_connections(connected.0.id()), Some(true));
-    drop(peer);
 }
 
 #[test]

@@ -195,7 +195,7 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
     }
 
     /// File offset of what is loaded at `address`, if that is code.
-    fn code_offset(&self, address: u64) -> Option<u64> {
+    pub(super) fn code_offset(&self, address: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| {
             segment.p_type == PT_LOAD
                 && segment.p_flags & PF_X != 0

@@ -15,6 +15,9 @@ pub struct Library {
     pub files: &'static [&'static str],
     /// The functions to probe.
     pub calls: &'static [Call],
+    /// Functions of `calls` that may be two shells of one. Where all of them
+    /// are, the functions behind them are probed instead.
+    pub pairs: &'static [Pair],
     /// The library that holds the version text when the file itself has
     /// none, as the beginning of its name.
     pub version_in: &'static str,
@@ -45,17 +48,36 @@ pub struct Call {
     pub inner: Option<&'static str>,
 }
 
+/// Two functions behind which there may be one that does the work.
+#[derive(Debug)]
+pub struct Pair {
+    /// The symbol that takes (object, buffer, length) and returns the count.
+    pub plain: &'static str,
+    /// The symbol that takes (object, buffer, length, pointer to the count).
+    pub ex: &'static str,
+    /// The symbol, not probed, that `ex` may be a shell of in its turn and
+    /// that takes (object, buffer, length, flags, pointer to the count).
+    pub with_flags: Option<&'static str>,
+    /// What the entry of the function behind them means with the pointer as
+    /// its fourth argument …
+    pub enter: ProbeRole,
+    /// … and as its fifth.
+    pub enter_fifth: Option<ProbeRole>,
+    /// What its return means.
+    pub exit: ProbeRole,
+}
+
 /// All libraries, in the order in which they are tried.
 pub const LIBRARIES: &[Library] = &[OPENSSL];
 
 /// OpenSSL 1.0.2 to 4.0 and libraries with its interface, and programs that
 /// hold one of them and keep its symbols (node).
 ///
-/// OpenSSL's own `SSL_read` and `SSL_read_ex` both call a static function, so
-/// both are probed. LibreSSL's and AWS-LC's `SSL_read_ex` call `SSL_read`,
+/// OpenSSL's own `SSL_read` and `SSL_read_ex` both call a static function,
+/// which is probed if it is found in the code, else both are. LibreSSL's and AWS-LC's `SSL_read_ex` call `SSL_read`,
 /// and so for writing. From OpenSSL 3.5 on `SSL_write_ex` jumps to
 /// `SSL_write_ex2`, which has one argument more and no caller of note but
-/// that one: it is left out, or what Python writes would be seen twice.
+/// that one: of the symbols it is left out, or what Python writes would be seen twice.
 const OPENSSL: Library = Library {
     name: "OpenSSL",
     files: &["libssl", "libnode", "libboringssl"],
@@ -96,6 +118,24 @@ const OPENSSL: Library = Library {
             inner: None,
         },
     ],
+    pairs: &[
+        Pair {
+            plain: "SSL_read",
+            ex: "SSL_read_ex",
+            with_flags: None,
+            enter: ProbeRole::ReadExEnter,
+            enter_fifth: None,
+            exit: ProbeRole::ReadSharedExit,
+        },
+        Pair {
+            plain: "SSL_write",
+            ex: "SSL_write_ex",
+            with_flags: Some("SSL_write_ex2"),
+            enter: ProbeRole::WriteExEnter,
+            enter_fifth: Some(ProbeRole::WriteFlagsEnter),
+            exit: ProbeRole::WriteExExit,
+        },
+    ],
     version_in: "libcrypto",
     version_mark: b"SSL ",
     version: openssl_version,
@@ -112,6 +152,14 @@ impl Library {
                     && memchr::memmem::find(rest, b".so").is_some()
             })
         })
+    }
+
+    /// Whether a symbol is one of a pair.
+    #[must_use]
+    pub fn in_pair(&self, symbol: &str) -> bool {
+        self.pairs
+            .iter()
+            .any(|pair| pair.plain == symbol || pair.ex == symbol)
     }
 
     /// Whether `version` names kin whose `_ex` functions are wrappers.

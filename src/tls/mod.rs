@@ -27,14 +27,19 @@ pub enum ProbeRole {
     ReadExit,
     /// A read call begins: (object, buffer, length, pointer to the count).
     ReadExEnter,
-    /// It ends: 1 is success, the count is at the pointer.
+    /// It ends: > 0 is success, the count is at the pointer.
     ReadExExit,
+    /// As `ReadExExit`, but 0 is the end of the stream and < 0 failed.
+    ReadSharedExit,
     /// As `ReadEnter`, for writing.
     WriteEnter,
     /// As `ReadExit`, for writing.
     WriteExit,
     /// As `ReadExEnter`, for writing.
     WriteExEnter,
+    /// A write call begins: (object, buffer, length, flags, pointer to the
+    /// count).
+    WriteFlagsEnter,
     /// As `ReadExExit`, for writing.
     WriteExExit,
     /// The object is being freed.

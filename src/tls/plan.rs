@@ -1,15 +1,20 @@
 //! Where in a file each probe sits.
 //!
 //! This module alone answers that; nobody else may conclude anything about an
-//! offset. For now the answer is "the symbol, and its return". Cheaper places
-//! inside the functions exist (an instruction that the kernel emulates instead
-//! of single-stepping), and will be found here.
+//! offset. The answer is the function behind several of the library's, where
+//! the code proves that there is one: it sees every caller, and it usually
+//! begins with an instruction that the kernel emulates instead of
+//! single-stepping. Otherwise it is the symbols.
 
 use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 
 use super::elf::{Elf, Function, ReadAt};
-use super::library::{Call, Library};
-use super::{Placement, Probe};
+use super::library::Library;
+use super::{Placement, Probe, ProbeRole};
+use shared::CountAt;
+
+mod shared;
+mod walk;
 
 /// How far into a function a call of its inner one is searched, in bytes.
 const MAX_WRAPPER: u64 = 512;
@@ -23,36 +28,77 @@ pub fn probes<R: ReadAt + ?Sized>(
     version: &str,
 ) -> Vec<Probe> {
     let find = |symbol: &str| {
-        let index = library.calls.iter().position(|c| c.symbol == symbol)?;
+        let Some(index) = library.calls.iter().position(|c| c.symbol == symbol) else {
+            // What is not probed is looked for only where it is asked about.
+            return *elf.functions(&[symbol]).ok()?.first()?;
+        };
         *functions.get(index)?
     };
-    let mut probes = Vec::with_capacity(functions.len() * 2);
+    let mut probes = if library.wraps(version) {
+        Vec::new()
+    } else {
+        behind(elf, library, find)
+    };
+    let covered = !probes.is_empty();
     for (call, function) in library.calls.iter().zip(functions) {
         let Some(function) = function else { continue };
+        // Or every byte would be seen twice.
+        if covered && library.in_pair(call.symbol) {
+            continue;
+        }
         if let Some(inner) = call.inner.and_then(find)
             && (library.wraps(version) || calls(elf, function, &inner))
         {
             continue;
         }
-        push(&mut probes, call, function);
+        push(&mut probes, call.enter, call.exit, function.offset);
     }
     probes
 }
 
-fn push(probes: &mut Vec<Probe>, call: &Call, function: &Function) {
-    // Two names of one function: the first in the table stands for both.
-    if probes.iter().any(|probe| probe.offset == function.offset) {
+/// The probes on the functions behind the pairs; none if one of them is not
+/// certain.
+fn behind<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    library: &Library,
+    find: impl Fn(&str) -> Option<Function>,
+) -> Vec<Probe> {
+    if elf.machine() != EM_X86_64 {
+        return Vec::new();
+    }
+    let mut probes = Vec::with_capacity(library.calls.len());
+    for pair in library.pairs {
+        let before = probes.len();
+        let shared = shared::find(elf, pair, &find);
+        let enter = shared.and_then(|shared| match shared.count {
+            CountAt::Fourth => Some(pair.enter),
+            CountAt::Fifth => pair.enter_fifth,
+        });
+        if let (Some(shared), Some(enter)) = (shared, enter) {
+            push(&mut probes, enter, Some(pair.exit), shared.offset);
+        }
+        if probes.len() == before {
+            return Vec::new();
+        }
+    }
+    probes
+}
+
+/// Probes a function, unless it is: of two names of one function the first
+/// in the table stands for both.
+fn push(probes: &mut Vec<Probe>, enter: ProbeRole, exit: Option<ProbeRole>, offset: u64) {
+    if probes.iter().any(|probe| probe.offset == offset) {
         return;
     }
     probes.push(Probe {
-        role: call.enter,
-        offset: function.offset,
+        role: enter,
+        offset,
         placement: Placement::At,
     });
-    if let Some(role) = call.exit {
+    if let Some(role) = exit {
         probes.push(Probe {
             role,
-            offset: function.offset,
+            offset,
             placement: Placement::Return,
         });
     }

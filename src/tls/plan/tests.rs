@@ -5,7 +5,7 @@ use super::*;
 const OPENSSL: &[u8] = include_bytes!("../../../fixtures/elf/openssl.so");
 const LIBRESSL: &[u8] = include_bytes!("../../../fixtures/elf/libressl.so");
 
-fn plan(file: &[u8], version: &str) -> Vec<(ProbeRole, Placement)> {
+fn plan<R: ReadAt + ?Sized>(file: &R, version: &str) -> Vec<(ProbeRole, Placement)> {
     let elf = Elf::open(file).unwrap();
     let names: Vec<&str> = LIBRARIES[0].calls.iter().map(|c| c.symbol).collect();
     let functions = elf.functions(&names).unwrap();
@@ -40,4 +40,34 @@ fn a_wrapper_is_left_to_what_it_calls() {
     assert_eq!(plan(LIBRESSL, "OpenSSL 9.9.9"), PLAIN);
     // … and by its name, where the call goes through a table.
     assert_eq!(plan(OPENSSL, "AWS-LC 1.29.0"), PLAIN);
+}
+
+#[test]
+fn this_machines_openssl_is_probed_at_its_symbols_or_behind_them_not_both() {
+    for path in [
+        "/usr/lib/x86_64-linux-gnu/libssl.so.3",
+        "/usr/lib64/libssl.so.3",
+        "/usr/bin/node",
+    ] {
+        let Ok(file) = std::fs::File::open(path) else {
+            eprintln!("skipped: no {path} here");
+            continue;
+        };
+        let mut found = plan(&file, "OpenSSL 3.0.0");
+        found.retain(|probe| *probe != (Free, Placement::At));
+        let roles: Vec<_> = found.iter().map(|probe| probe.0).collect();
+        match roles[..] {
+            [
+                ReadExEnter,
+                ReadSharedExit,
+                WriteExEnter | WriteFlagsEnter,
+                WriteExExit,
+            ] => {}
+            [ReadEnter, ReadExit, WriteEnter, WriteExit, ..] => {
+                assert!(!roles.contains(&ReadSharedExit) && !roles.contains(&WriteFlagsEnter));
+                eprintln!("{path}: at its symbols");
+            }
+            _ => panic!("{path}: {found:?}"),
+        }
+    }
 }

@@ -115,8 +115,7 @@ int tcp_sendpage_enter(struct pt_regs *ctx)
 	 * tcp_push follows: what such calls took is reported with the next.
 	 */
 	if (call && call->cursor.memory == MEMORY_NONE && call->done < call->count &&
-	    BPF_CORE_READ((struct tcp_sock *)sk, write_seq) ==
-		    call->seq + (__u32)call->count) {
+	    BPF_CORE_READ((struct tcp_sock *)sk, write_seq) == call->seq + (__u32)call->count) {
 		call->count += count;
 		return 0;
 	}

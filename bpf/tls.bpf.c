@@ -255,7 +255,8 @@ int tls_multi_enter(struct pt_regs *ctx)
 		count_at = fifth;
 	else if (cookie & COOKIE_EX)
 		count_at = fourth;
-	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE, count_at);
+	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE,
+			 count_at);
 }
 
 SEC("uprobe.multi")

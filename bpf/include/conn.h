@@ -262,7 +262,8 @@ static __always_inline __u32 received_seq(struct sock *sk)
 	struct tcp_sock *tcp = (struct tcp_sock *)sk;
 	__u32 seq = BPF_CORE_READ(tcp, copied_seq);
 
-	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE && seq == BPF_CORE_READ(tcp, rcv_nxt))
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE &&
+	    seq == BPF_CORE_READ(tcp, rcv_nxt))
 		seq--;
 	return seq;
 }

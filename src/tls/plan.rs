@@ -14,6 +14,7 @@ use super::{Placement, Probe, ProbeRole};
 use shared::CountAt;
 
 mod shared;
+mod state;
 mod walk;
 
 /// How far into a function a call of its inner one is searched, in bytes.

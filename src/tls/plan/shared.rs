@@ -8,7 +8,8 @@
 
 use iced_x86::{Mnemonic, OpKind, Register};
 
-use super::walk::{State, Value, decode, is_import, walk};
+use super::state::{State, Value};
+use super::walk::{decode, is_import, walk};
 use crate::tls::elf::{Elf, Function, ReadAt};
 use crate::tls::library::Pair;
 

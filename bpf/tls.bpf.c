@@ -16,6 +16,7 @@ enum tls_cookie {
 	COOKIE_FIFTH = 8,
 	/* 0 is the end of the stream, not a failure. */
 	COOKIE_SHARED = 16,
+	COOKIE_NEW = 32,
 	/* Above: the number of the file, for the record. */
 	COOKIE_LIBRARY_SHIFT = 8,
 };
@@ -231,6 +232,28 @@ static __always_inline int tls_forget(struct pt_regs *ctx)
 	return 0;
 }
 
+/* An object is made: whatever comes of it will be seen from its beginning. */
+static __always_inline int tls_made(struct pt_regs *ctx)
+{
+	struct tls_conn fresh = { .born = bpf_ktime_get_ns(), .from_start = 1 };
+	struct tls_key key;
+	struct who who;
+
+	if (!watch_current(&who))
+		return 0;
+	key.object = PT_REGS_RC(ctx);
+	key.tgid = who.id >> 32;
+	if (key.object)
+		bpf_map_update_elem(&tls_conns, &key, &fresh, BPF_ANY);
+	return 0;
+}
+
+SEC("uprobe")
+int tls_new(struct pt_regs *ctx)
+{
+	return tls_made(ctx);
+}
+
 SEC("uprobe")
 int tls_free(struct pt_regs *ctx)
 {
@@ -265,6 +288,8 @@ int tls_multi_exit(struct pt_regs *ctx)
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	enum tls_result result = RESULT_COUNT;
 
+	if (cookie & COOKIE_NEW)
+		return tls_made(ctx);
 	if (cookie & COOKIE_SHARED)
 		result = RESULT_SHARED;
 	else if (cookie & COOKIE_EX)

@@ -94,6 +94,8 @@ static __always_inline void record_tls(struct record *head, const struct tls_con
 	head->source = SOURCE_OPENSSL;
 	head->object = object;
 	head->born = tls->born;
+	if (tls->from_start)
+		head->flags |= FLAG_FROM_START;
 	if (tls->socket) {
 		head->socket = tls->socket;
 		head->socket_born = tls->conn.born;

@@ -117,6 +117,8 @@ struct tls_conn {
 	__u64 born;
 	/* Bytes written and read so far. */
 	__u64 bytes[2];
+	/* Its making was seen. */
+	__u64 from_start;
 	/* The socket below it, 0 when unknown, and its facts. */
 	__u64 socket;
 	struct conn conn;

@@ -190,6 +190,7 @@ impl Links {
                 ProbeRole::ReadExit | ProbeRole::WriteExit => &progs.tls_exit_plain,
                 ProbeRole::ReadExExit | ProbeRole::WriteExExit => &progs.tls_exit_ex,
                 ProbeRole::ReadSharedExit => &progs.tls_exit_shared,
+                ProbeRole::NewExit => &progs.tls_new,
                 ProbeRole::Free => &progs.tls_free,
             };
             let options = UprobeOpts {
@@ -217,6 +218,7 @@ fn cookie(role: ProbeRole) -> u64 {
         ProbeRole::WriteEnter | ProbeRole::WriteExit => write,
         ProbeRole::WriteFlagsEnter => write | fifth,
         ProbeRole::WriteExEnter | ProbeRole::WriteExExit => write | ex,
+        ProbeRole::NewExit => types::tls_cookie::COOKIE_NEW.0,
         ProbeRole::Free => types::tls_cookie::COOKIE_FREE.0,
     })
 }

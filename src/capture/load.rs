@@ -97,6 +97,7 @@ fn choose(
         (&mut progs.tls_exit_plain, single),
         (&mut progs.tls_exit_ex, single),
         (&mut progs.tls_exit_shared, single),
+        (&mut progs.tls_new, single),
         (&mut progs.tls_free, single),
         (&mut progs.tls_multi_emitter, multi),
         (&mut progs.tls_multi_enter, multi),

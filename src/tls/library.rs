@@ -36,8 +36,8 @@ pub struct Library {
 pub struct Call {
     /// The symbol.
     pub symbol: &'static str,
-    /// What its entry means.
-    pub enter: ProbeRole,
+    /// What its entry means; `None` where only the return matters.
+    pub enter: Option<ProbeRole>,
     /// What its return means; `None` where only the entry matters.
     pub exit: Option<ProbeRole>,
     /// A file without it is not this library.
@@ -74,45 +74,53 @@ pub const LIBRARIES: &[Library] = &[OPENSSL];
 /// hold one of them and keep its symbols (node).
 ///
 /// OpenSSL's own `SSL_read` and `SSL_read_ex` both call a static function,
-/// which is probed if it is found in the code, else both are. LibreSSL's and AWS-LC's `SSL_read_ex` call `SSL_read`,
-/// and so for writing. From OpenSSL 3.5 on `SSL_write_ex` jumps to
-/// `SSL_write_ex2`, which has one argument more and no caller of note but
-/// that one: of the symbols it is left out, or what Python writes would be seen twice.
+/// which is probed if it is found in the code, else both are. LibreSSL's and
+/// AWS-LC's `SSL_read_ex` call `SSL_read`, and so for writing. From OpenSSL 3.5
+/// on `SSL_write_ex` jumps to `SSL_write_ex2`, which has one argument more and
+/// no caller of note but that one: of the symbols it is left out, or what
+/// Python writes would be seen twice.
 const OPENSSL: Library = Library {
     name: "OpenSSL",
     files: &["libssl", "libnode", "libboringssl"],
     calls: &[
         Call {
             symbol: "SSL_read",
-            enter: ProbeRole::ReadEnter,
+            enter: Some(ProbeRole::ReadEnter),
             exit: Some(ProbeRole::ReadExit),
             required: true,
             inner: None,
         },
         Call {
             symbol: "SSL_write",
-            enter: ProbeRole::WriteEnter,
+            enter: Some(ProbeRole::WriteEnter),
             exit: Some(ProbeRole::WriteExit),
             required: true,
             inner: None,
         },
         Call {
             symbol: "SSL_read_ex",
-            enter: ProbeRole::ReadExEnter,
+            enter: Some(ProbeRole::ReadExEnter),
             exit: Some(ProbeRole::ReadExExit),
             required: false,
             inner: Some("SSL_read"),
         },
         Call {
             symbol: "SSL_write_ex",
-            enter: ProbeRole::WriteExEnter,
+            enter: Some(ProbeRole::WriteExEnter),
             exit: Some(ProbeRole::WriteExExit),
             required: false,
             inner: Some("SSL_write"),
         },
         Call {
+            symbol: "SSL_new",
+            enter: None,
+            exit: Some(ProbeRole::NewExit),
+            required: false,
+            inner: None,
+        },
+        Call {
             symbol: "SSL_free",
-            enter: ProbeRole::Free,
+            enter: Some(ProbeRole::Free),
             exit: None,
             required: false,
             inner: None,

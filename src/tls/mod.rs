@@ -42,6 +42,8 @@ pub enum ProbeRole {
     WriteFlagsEnter,
     /// As `ReadExExit`, for writing.
     WriteExExit,
+    /// A function ends that made an object: the return value.
+    NewExit,
     /// The object is being freed.
     Free,
 }

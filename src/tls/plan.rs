@@ -76,7 +76,7 @@ fn behind<R: ReadAt + ?Sized>(
             CountAt::Fifth => pair.enter_fifth,
         });
         if let (Some(shared), Some(enter)) = (shared, enter) {
-            push(&mut probes, enter, Some(pair.exit), shared.offset);
+            push(&mut probes, Some(enter), Some(pair.exit), shared.offset);
         }
         if probes.len() == before {
             return Vec::new();
@@ -87,15 +87,17 @@ fn behind<R: ReadAt + ?Sized>(
 
 /// Probes a function, unless it is: of two names of one function the first
 /// in the table stands for both.
-fn push(probes: &mut Vec<Probe>, enter: ProbeRole, exit: Option<ProbeRole>, offset: u64) {
+fn push(probes: &mut Vec<Probe>, enter: Option<ProbeRole>, exit: Option<ProbeRole>, offset: u64) {
     if probes.iter().any(|probe| probe.offset == offset) {
         return;
     }
-    probes.push(Probe {
-        role: enter,
-        offset,
-        placement: Placement::At,
-    });
+    if let Some(role) = enter {
+        probes.push(Probe {
+            role,
+            offset,
+            placement: Placement::At,
+        });
+    }
     if let Some(role) = exit {
         probes.push(Probe {
             role,

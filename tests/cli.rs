@@ -426,7 +426,13 @@ fn who_may_not_capture_is_told_what_to_do() {
     // Root's build folder may be closed to others.
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("httpsniff");
-    fs::copy(env!("CARGO_BIN_EXE_httpsniff"), &program).unwrap();
+    // By another process: a descriptor that writes the copy, inherited by a
+    // child that another test starts meanwhile, would make it busy (ETXTBSY).
+    let copied = std::process::Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_httpsniff"))
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     for arguments in [&[][..], &["-w", "out"], &["--", "true"]] {
         let mut command = std::process::Command::new(&program);

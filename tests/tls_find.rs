@@ -341,7 +341,10 @@ fn named_files_are_taken_or_refused_with_a_reason() {
 fn what_is_named_like_a_library_and_is_none_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let fake = dir.path().join("libssl.so.9");
-    std::fs::copy("/bin/sleep", &fake).unwrap();
+    // By another process, or a child that another test starts meanwhile
+    // may hold the copy open for writing (ETXTBSY).
+    let copied = Command::new("cp").arg("/bin/sleep").arg(&fake).status();
+    assert!(copied.unwrap().success());
     std::fs::set_permissions(&fake, std::fs::Permissions::from_mode(0o755)).unwrap();
     let process = Command::new(&fake).arg("1000").spawn().unwrap();
     let process = Waiting(process);

@@ -142,7 +142,10 @@ fn a_process_is_described() {
 fn a_long_command_line_is_cut_and_a_deleted_program_keeps_its_path() {
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("c (at");
-    fs::copy("/bin/cat", &program).unwrap();
+    // By another process, or a child that another test starts meanwhile
+    // may hold the copy open for writing (ETXTBSY).
+    let copied = Command::new("cp").arg("/bin/cat").arg(&program).status();
+    assert!(copied.unwrap().success());
     let long = "x".repeat(5000);
     let cat = Waiting::cat(program.to_str().unwrap(), &["-", &long]);
     fs::remove_file(&program).unwrap();

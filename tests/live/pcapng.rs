@@ -448,7 +448,10 @@ fn read_without_root() {
     std::fs::set_permissions(outcome.pcapng(), open).unwrap();
     // The build folder may be closed to other users: a copy elsewhere is not.
     let copy = outcome.folder().join("httpsniff");
-    std::fs::copy(PROGRAM, &copy).unwrap();
+    // By another process, or a child that another test starts meanwhile
+    // may hold the copy open for writing (ETXTBSY).
+    let copied = Command::new("cp").arg(PROGRAM).arg(&copy).status();
+    assert!(copied.unwrap().success());
     let mut command = Command::new(&copy);
     command
         .arg("-r")

@@ -1,6 +1,8 @@
 //! What Wireshark makes of the capture files, and what `-r` makes of them.
 
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -8,6 +10,7 @@ use crate::support::clients::{Client, curl, run};
 use crate::support::exchange::{Exchange, short};
 use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::{Httpsniff, Outcome, PROGRAM};
+use crate::support::limit;
 use crate::support::lock;
 use crate::support::process::{Process, eventually};
 use crate::support::servers::{Nginx, PYTHON, Server, free_port, http_server, nginx, program};
@@ -145,8 +148,16 @@ macro_rules! ports {
     )* };
 }
 
+/// Whether nobody listens there, once other tests on this machine are done.
 fn is_free(port: u16) -> bool {
-    std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
+    let end = Instant::now() + limit();
+    loop {
+        match TcpListener::bind(("127.0.0.1", port)) {
+            Ok(_) => return true,
+            Err(_) if Instant::now() > end => return false,
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
 }
 
 ports! {

@@ -279,6 +279,12 @@ pub enum Stop {
 /// Reads the arguments, the program's name first.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Stop> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // `-- $UNSET` asks for a command, not for the whole machine.
+    if arguments.last().is_some_and(|a| a == "--") {
+        return Err(Stop::Usage(
+            "no command after --: put one there, or leave -- out".to_owned(),
+        ));
+    }
     Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
         // `.ansi()` only styles on a terminal's request; plain text is right
         // for pagers and files too.
@@ -390,6 +396,12 @@ fn context(error: &clap::Error, kind: ContextKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn two_dashes_ask_for_a_command() {
+        assert!(usage(&["--"]).starts_with("no command after --"));
+        assert!(usage(&["-v", "--"]).starts_with("no command after --"));
+    }
 
     fn usage(arguments: &[&str]) -> String {
         let all = ["httpsniff"].iter().chain(arguments).map(OsString::from);

@@ -37,7 +37,7 @@ const MAX_SKIPPED: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It cannot be opened.
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}")]
     Open {
         /// As the user named it.
         path: String,
@@ -45,7 +45,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// It cannot be read as a program or library of this machine.
-    #[error("cannot attach to {path}: {source}")]
+    #[error("cannot attach to {path}")]
     Elf {
         /// As the user named it.
         path: String,

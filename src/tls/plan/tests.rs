@@ -67,6 +67,8 @@ fn this_machines_openssl_is_probed_at_its_symbols_or_behind_them_not_both() {
                 assert!(!roles.contains(&ReadSharedExit) && !roles.contains(&WriteFlagsEnter));
                 eprintln!("{path}: at its symbols");
             }
+            // Debian's own node has its TLS in a library.
+            [] if path.ends_with("/node") => eprintln!("skipped: no TLS in {path}"),
             _ => panic!("{path}: {found:?}"),
         }
     }

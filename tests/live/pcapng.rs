@@ -17,7 +17,7 @@ use crate::support::servers::{Nginx, PYTHON, Server, free_port, http_server, ngi
 use crate::support::skip::{needs, skipped};
 use crate::support::tshark;
 
-/// Fields that `-r` cannot give back (docs/OUTPUT.md): pointers of objects and
+/// Fields that `-r` cannot give back (docs/PCAPNG.md): pointers of objects and
 /// keys. The ciphertext in a tunnel is counted and not written.
 const NOT_IN_THE_FILE: [(&str, &str); 1] = [("", "tunnel")];
 

@@ -201,8 +201,9 @@ impl Conversation {
         for direction in both {
             self.side(direction).end_given = true;
         }
-        // Which end reset it is not known; the peer is the likelier one.
-        let direction = Direction::Receive;
+        // Which end reset it is not known. Of two views of a connection each
+        // is believed for what it sends itself.
+        let direction = Direction::Send;
         let offset = offsets[direction.index()];
         self.give(core, direction, offset, origin, Content::Reset)
     }

@@ -203,6 +203,9 @@ impl Conversation {
             self.bytes = self.bytes.saturating_add(length);
             core.stats.bytes = core.stats.bytes.saturating_add(length);
         }
+        if let Piece::Bytes(_) = item.piece {
+            self.side(direction).last_byte = Some(item.origin.time);
+        }
         if let Piece::Gap { length, reason } = item.piece {
             // Ciphertext and what was muted is not copied on purpose.
             let wanted = !self.muted

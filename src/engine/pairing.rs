@@ -41,6 +41,11 @@ impl Conversation {
         let part = self.part(direction);
         let now = core.now;
         let side = self.side(direction);
+        // What ends with its connection ended with its last byte.
+        let time = match side.last_byte {
+            Some(last) => last.min(time),
+            None => time,
+        };
         let ordinal = side.current.take();
         side.state = State::Head;
         side.scanned = 0;

@@ -226,6 +226,8 @@ pub(super) struct Side {
     /// The end, as it is to be handed over.
     pub(super) end: Option<(u64, OwnedOrigin)>,
     pub(super) end_given: bool,
+    /// When the last bytes came.
+    pub(super) last_byte: Option<Timestamp>,
 }
 
 impl Side {
@@ -249,6 +251,7 @@ impl Side {
             passed: 0,
             end: None,
             end_given: false,
+            last_byte: None,
         }
     }
 

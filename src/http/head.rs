@@ -14,7 +14,8 @@ use crate::exchange::{Body, Fields, Request, Response, Version};
 /// Longest head that is parsed, in bytes.
 pub const HEAD_LIMIT: usize = 256 << 10;
 
-/// Most header fields that are parsed.
+/// Most header fields that httparse is given room for; a head with more is
+/// split without it.
 pub const FIELDS_LIMIT: usize = 512;
 
 /// Most fields for which no large array is set up.
@@ -218,37 +219,57 @@ fn unfold(head: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(out)
 }
 
-/// The fields of a head, and whether some were left out.
+/// The fields of a head, and whether lines were left out that are none.
+///
+/// What httparse refuses (control characters in a value, a space before the
+/// colon, more than 512 fields) was on the wire all the same and is shown: it
+/// is split at line ends and colons.
 fn fields(head: &[u8], request: bool) -> Result<(Fields, bool), Malformed> {
-    for lenient in [false, true] {
-        let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
-        match parse(head, request, lenient, &mut few) {
-            Ok(fields) => return Ok((fields, lenient)),
-            Err(httparse::Error::TooManyHeaders) => {
-                let mut many = [const { MaybeUninit::uninit() }; FIELDS_LIMIT];
-                if let Ok(fields) = parse(head, request, lenient, &mut many) {
-                    return Ok((fields, lenient));
-                }
+    let mut few = [const { MaybeUninit::uninit() }; FIELDS_USUAL];
+    match parse(head, request, &mut few) {
+        Ok(fields) => return Ok((fields, false)),
+        Err(httparse::Error::TooManyHeaders) => {
+            let mut many = [const { MaybeUninit::uninit() }; FIELDS_LIMIT];
+            if let Ok(fields) = parse(head, request, &mut many) {
+                return Ok((fields, false));
             }
-            Err(_) => {}
+        }
+        Err(_) => {}
+    }
+    split(head).ok_or(Malformed)
+}
+
+/// The fields of a head by line ends and colons; `None` if most lines are no
+/// fields.
+fn split(head: &[u8]) -> Option<(Fields, bool)> {
+    let mut fields = Fields::with_capacity(FIELDS_USUAL, head.len());
+    let mut others = 0;
+    for line in head.split(|b| *b == b'\n').skip(1) {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            continue;
+        }
+        match memchr(b':', line) {
+            Some(colon) if colon > 0 => {
+                let (name, value) = line.split_at(colon);
+                fields.push(name.trim_ascii(), value.get(1..)?.trim_ascii());
+            }
+            _ => others += 1,
         }
     }
-    Err(Malformed)
+    (others <= fields.len()).then_some((fields, others > 0))
 }
 
 fn parse<'h, 'b: 'h>(
     head: &'b [u8],
     request: bool,
-    lenient: bool,
     slots: &'h mut [MaybeUninit<Header<'b>>],
 ) -> Result<Fields, httparse::Error> {
     let mut config = ParserConfig::default();
     config
         .allow_spaces_after_header_name_in_responses(true)
         .allow_multiple_spaces_in_response_status_delimiters(true)
-        .allow_multiple_spaces_in_request_line_delimiters(true)
-        .ignore_invalid_headers_in_responses(lenient)
-        .ignore_invalid_headers_in_requests(lenient);
+        .allow_multiple_spaces_in_request_line_delimiters(true);
     let (status, headers) = if request {
         let mut parsed = httparse::Request::new(&mut []);
         let status = config.parse_request_with_uninit_headers(&mut parsed, head, slots)?;

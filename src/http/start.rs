@@ -188,7 +188,7 @@ fn request_line(buf: &[u8]) -> Start {
     }
     let Some(line_end) = memchr(b'\n', buf) else {
         // A target has no control characters.
-        return match buf.iter().skip(method).find(|b| is_control(**b)) {
+        return match buf.iter().skip(method).find(|b| breaks_line(**b)) {
             Some(b'\r') if buf.last() == Some(&b'\r') => Start::Maybe,
             Some(_) => Start::No,
             None => Start::Maybe,
@@ -202,8 +202,8 @@ fn request_line(buf: &[u8]) -> Start {
     }
 }
 
-fn is_control(b: u8) -> bool {
-    b < b' ' || b == 0x7f
+fn breaks_line(b: u8) -> bool {
+    matches!(b, 0 | b'\r' | b'\n')
 }
 
 /// Method, target and minor version of a request line without its line end,
@@ -227,7 +227,7 @@ pub fn split_request_line(line: &[u8]) -> Option<(&[u8], &[u8], u8)> {
         && method.len() <= METHOD_LIMIT
         && method.iter().all(|b| is_token(*b))
         && !target.is_empty()
-        && !target.iter().any(|b| is_control(*b));
+        && !target.iter().any(|b| breaks_line(*b));
     good.then_some((method, target, minor))
 }
 
@@ -272,7 +272,7 @@ fn request_start(buf: &[u8], version: usize) -> Option<usize> {
     let space = memrchr(b' ', line)?;
     let target = line.get(space + 1..)?;
     let method = line.get(..space)?;
-    if target.is_empty() || target.iter().any(|b| is_control(*b)) {
+    if target.is_empty() || target.iter().any(|b| breaks_line(*b)) {
         return None;
     }
     if !method.is_empty()

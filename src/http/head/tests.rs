@@ -97,3 +97,32 @@ fn trailers_are_fields() {
     assert_eq!(fields.get("b"), Some(&b"2"[..]));
     assert!(trailers(b"\r\n").is_empty());
 }
+
+#[test]
+fn what_httparse_refuses_is_shown_all_the_same() {
+    let head = b"HTTP/1.1 200 \x1b[31mOK\xff\r\nX-Bell: a\x07\x1b\x7fb\r\nContent-Length: 3\r\nOdd : c\r\n\r\n";
+    let parsed = response(head).unwrap();
+    assert_eq!(parsed.message.status, 200);
+    assert_eq!(parsed.message.reason, b"\x1b[31mOK\xff");
+    let headers = &parsed.message.headers;
+    assert_eq!(headers.get("x-bell"), Some(&b"a\x07\x1b\x7fb"[..]));
+    assert_eq!(headers.get("odd"), Some(&b"c"[..]));
+    assert_eq!(headers.get("content-length"), Some(&b"3"[..]));
+    assert!(!parsed.lenient);
+
+    let head = b"GET /n\x1b[31m HTTP/1.1\r\nHost: a\r\n\r\n";
+    let parsed = request(head, "http").unwrap();
+    assert_eq!(parsed.message.target, b"/n\x1b[31m");
+}
+
+#[test]
+fn more_fields_than_httparse_has_room_for_are_all_there() {
+    let mut head = b"GET / HTTP/1.1\r\n".to_vec();
+    for i in 0..2000 {
+        head.extend_from_slice(format!("X-{i}: {i}\r\n").as_bytes());
+    }
+    head.extend_from_slice(b"\r\n");
+    let parsed = request(&head, "http").unwrap();
+    assert_eq!(parsed.message.headers.len(), 2000);
+    assert_eq!(parsed.message.headers.get("x-1999"), Some(&b"1999"[..]));
+}

@@ -37,20 +37,20 @@ const MAX_SKIPPED: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// It cannot be opened.
-    #[error("cannot open {path}")]
+    #[error("cannot open {path}: {reason}")]
     Open {
         /// As the user named it.
         path: String,
-        /// Why.
-        source: io::Error,
+        /// Why. (Not a `source`: the text has it.)
+        reason: io::Error,
     },
     /// It cannot be read as a program or library of this machine.
-    #[error("cannot attach to {path}")]
+    #[error("cannot attach to {path}: {reason}")]
     Elf {
         /// As the user named it.
         path: String,
-        /// Why.
-        source: ElfError,
+        /// Why. (Not a `source`: the text has it.)
+        reason: ElfError,
     },
     /// It holds no TLS library that is known.
     #[error(
@@ -201,14 +201,14 @@ impl Finder {
             let file = root.open(&path)?;
             Ok((root, path, file))
         };
-        let (root, full, file) = open().map_err(|source| TlsError::Open {
+        let (root, full, file) = open().map_err(|reason| TlsError::Open {
             path: shown.clone(),
-            source,
+            reason,
         })?;
         match inspect(&file, &full, Some(&root)) {
-            Err(source) => Err(TlsError::Elf {
+            Err(reason) => Err(TlsError::Elf {
                 path: shown,
-                source,
+                reason,
             }),
             Ok(None) => Err(TlsError::NoLibrary { path: shown }),
             Ok(Some(_)) => Ok(self

@@ -1,12 +1,14 @@
 //! The subset that runs in other kernels too (`make test-kernels`): curl and
 //! python against nginx, clear and TLS, IPv4 and IPv6.
 
+use std::process::Command;
+
 use crate::support::clients::{Client, run};
 use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, SIZES, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
-use crate::support::servers::{Nginx, nginx, python};
+use crate::support::servers::{Nginx, free_port, nginx, program, python};
 use crate::support::skip::needs;
 use crate::views::{check_get, check_get_from};
 
@@ -154,4 +156,46 @@ fn localhost_by_name() {
         "/",
         Some(&certificate),
     );
+}
+
+/// Every system call that sends or receives on a socket, in one segment and
+/// in several; MSG_PEEK is no traffic.
+#[test]
+fn every_system_call() {
+    needs!("gcc");
+    let _guard = lock::shared();
+    let built = folder();
+    let syscalls = built.path().join("syscalls");
+    run(Command::new("gcc")
+        .args(["-O2", "-pthread", "-o"])
+        .arg(&syscalls)
+        .arg(program("syscalls.c")));
+    let mut command = Command::new(&syscalls);
+    command.arg(free_port().to_string());
+    let outcome = Httpsniff::new().json().run(&command).success();
+    for role in ["client", "server"] {
+        let mut seen = Vec::new();
+        for exchange in outcome.of_role(role) {
+            let name = exchange.target().trim_start_matches('/').to_owned();
+            assert_eq!(exchange.text("/state"), "complete", "{role} {name}");
+            assert_eq!(exchange.number("/lost_bytes"), Some(0), "{role} {name}");
+            let request = exchange.text("/request/body/text");
+            assert_eq!(request, format!("<{name}>"), "{role}");
+            let response = exchange.text("/response/body/text");
+            assert_eq!(response, format!("answer {name}"), "{role}");
+            seen.push(name);
+        }
+        assert_eq!(
+            seen,
+            [
+                "write-read",
+                "writev-readv",
+                "sendto-recvfrom",
+                "sendmsg-recvmsg",
+                "sendmmsg-recvmmsg",
+                "pwritev2-preadv2"
+            ],
+            "{role}"
+        );
+    }
 }

@@ -335,7 +335,7 @@ impl Run {
         self.hinted = true;
         for (pid, name) in capture.childbearing_targets() {
             say(&format!(
-                "{name}[{pid}] has children and no socket of its own: add --follow to watch them too"
+                "{name}[{pid}] has children and no connection of its own: add --follow to watch them too"
             ));
         }
     }

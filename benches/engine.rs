@@ -39,18 +39,12 @@ impl Feed {
         Self {
             engine: Engine::new(Config::default(), vec![Box::new(Null(wants))]),
             info: ConnectionInfo {
-                key: ConnectionKey {
+                from_start: true,
+                ..ConnectionInfo::new(ConnectionKey {
                     source: Source::Tcp,
                     object: 1,
                     born: 1,
-                },
-                local: None,
-                peer: None,
-                namespace: 0,
-                from_start: true,
-                tls_library: None,
-                perspective_unknown: false,
-                number: None,
+                })
             },
             offsets: [0; 2],
         }

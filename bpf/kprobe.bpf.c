@@ -15,11 +15,8 @@
 
 EMITTER(kprobe, "kprobe")
 
-#define KMSG_PEEK 2
-#define KMSG_TRUNC 0x20
-#define KMSG_ERRQUEUE 0x2000
-
 struct call {
+	struct who who;
 	__u64 sk;
 	__u64 entry_ns;
 	struct cursor cursor;
@@ -43,6 +40,7 @@ static __always_inline void call_begin(const struct who *who, struct call *call)
 {
 	__u64 id = who->id;
 
+	call->who = *who;
 	call->entry_ns = bpf_ktime_get_ns();
 	if (bpf_map_update_elem(&calls, &id, call, BPF_ANY))
 		count_lost(LOST_CALLS, 1);
@@ -70,11 +68,10 @@ static __always_inline void call_report(void *ctx, struct call *call, __u64 byte
 		.seq = seq,
 		.direction = call->direction,
 	};
-	struct who who;
+	struct who who = call->who;
 
 	call->done += bytes;
-	if (watch_current(&who))
-		report(ctx, &who, &t, &kprobe_emitters);
+	report(ctx, &who, &t, &kprobe_emitters);
 }
 
 static __always_inline int send_begin(struct sock *sk, struct msghdr *msg, __u64 count)
@@ -194,14 +191,14 @@ int tcp_recvmsg_enter(struct pt_regs *ctx)
 	flags = recvmsg_flags_arg == 4 ? fifth : fourth;
 	if (!watch_current(&who))
 		return 0;
-	if (flags & (KMSG_PEEK | KMSG_ERRQUEUE)) {
+	if (flags & MSG_NO_TRAFFIC) {
 		/* Not traffic, and what was there before has ended. */
 		id = who.id;
 		bpf_map_delete_elem(&calls, &id);
 		return 0;
 	}
 	call.seq = BPF_CORE_READ(tcp, copied_seq);
-	if (!(flags & KMSG_TRUNC))
+	if (!(flags & MSG_TRUNC))
 		cursor_from_iter(&call.cursor, &msg->msg_iter);
 	call_begin(&who, &call);
 	return 0;

@@ -8,15 +8,9 @@
 
 EMITTER(socket, "raw_tp")
 
-/* MSG_PEEK, MSG_TRUNC, MSG_ERRQUEUE: not traffic, or not in the buffer. */
-#define MSG_PEEK 2
-#define MSG_TRUNC 0x20
-#define MSG_ERRQUEUE 0x2000
-
 #define IPPROTO_TCP 6
 #define USER_CS 0x33
 #define ENOSYS 38
-#define MSG_OOB 1
 
 enum {
 	NR_read = 0,
@@ -227,7 +221,7 @@ int sock_recv(struct bpf_raw_tracepoint_args *ctx)
 	if (!watch_current(&who) || !is_tcp(t.sk))
 		return 0;
 	cursor_from_syscall(&t.cursor, who.id, ret, false);
-	if (flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB) || ret < 0)
+	if (flags & MSG_NO_TRAFFIC || ret < 0)
 		return 0;
 	if (ret == 0) {
 		report_eof(t.sk);

@@ -169,6 +169,23 @@ pub struct ConnectionInfo {
     pub number: Option<u64>,
 }
 
+impl ConnectionInfo {
+    /// A connection of which nothing but its identity is known.
+    #[must_use]
+    pub const fn new(key: ConnectionKey) -> Self {
+        Self {
+            key,
+            local: None,
+            peer: None,
+            namespace: 0,
+            from_start: false,
+            tls_library: None,
+            perspective_unknown: false,
+            number: None,
+        }
+    }
+}
+
 /// Why bytes that were transferred are not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum MissingReason {

@@ -8,6 +8,10 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define RCV_SHUTDOWN 1
+/* MSG_OOB, MSG_PEEK, MSG_ERRQUEUE: the stream does not move. */
+#define MSG_NO_TRAFFIC (1 | 2 | 0x2000)
+/* The stream moves, the buffer is not written. */
+#define MSG_TRUNC 0x20
 /* Bits of skc_flags: the process has closed it; the peer's FIN has come. */
 #define SOCK_DEAD 1
 #define SOCK_DONE 2

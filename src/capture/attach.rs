@@ -150,11 +150,21 @@ impl Links {
         number: u8,
     ) -> Result<()> {
         let number = u64::from(number) << types::tls_cookie::COOKIE_LIBRARY_SHIFT.0;
-        for (placement, program) in [
-            (Placement::Return, &skel.progs.tls_multi_exit),
-            (Placement::At, &skel.progs.tls_multi_enter),
+        let progs = &skel.progs;
+        for (exits, placement) in [
+            (true, Placement::Return),
+            (true, Placement::At),
+            (false, Placement::At),
         ] {
-            let chosen: Vec<_> = probes.iter().filter(|p| p.placement == placement).collect();
+            let program = if exits {
+                &progs.tls_multi_exit
+            } else {
+                &progs.tls_multi_enter
+            };
+            let chosen: Vec<_> = probes
+                .iter()
+                .filter(|p| p.role.is_exit() == exits && p.placement == placement)
+                .collect();
             if chosen.is_empty() {
                 continue;
             }

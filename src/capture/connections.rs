@@ -92,14 +92,10 @@ impl Connections {
         }
         let connection = self.by_key.entry(key).or_insert_with(|| Connection {
             info: ConnectionInfo {
-                key,
-                local: None,
-                peer: None,
                 namespace: u64::from(record.head.netns),
                 from_start: record.has(types::record_flag::FLAG_FROM_START),
                 tls_library: if key.source.is_tls() { library() } else { None },
-                perspective_unknown: false,
-                number: None,
+                ..ConnectionInfo::new(key)
             },
             pid: record.head.pid,
             last: [None; 2],
@@ -184,18 +180,12 @@ mod tests {
     fn connection() -> Connection {
         Connection {
             info: ConnectionInfo {
-                key: ConnectionKey {
+                from_start: true,
+                ..ConnectionInfo::new(ConnectionKey {
                     source: Source::Tcp,
                     object: 1,
                     born: 1,
-                },
-                local: None,
-                peer: None,
-                namespace: 0,
-                from_start: true,
-                tls_library: None,
-                perspective_unknown: false,
-                number: None,
+                })
             },
             pid: 1,
             last: [None; 2],

@@ -140,18 +140,12 @@ mod tests {
             ..Process::default()
         });
         let connection = ConnectionInfo {
-            key: ConnectionKey {
+            from_start: true,
+            ..ConnectionInfo::new(ConnectionKey {
                 source: Source::Tcp,
                 object: 1,
                 born: 1,
-            },
-            local: None,
-            peer: None,
-            namespace: 0,
-            from_start: true,
-            tls_library: None,
-            perspective_unknown: false,
-            number: None,
+            })
         };
         let event = Event {
             time: Timestamp(1),

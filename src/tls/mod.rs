@@ -48,6 +48,22 @@ pub enum ProbeRole {
     Free,
 }
 
+impl ProbeRole {
+    /// Whether the probe is where a function ends.
+    #[must_use]
+    pub const fn is_exit(self) -> bool {
+        matches!(
+            self,
+            Self::ReadExit
+                | Self::ReadExExit
+                | Self::ReadSharedExit
+                | Self::WriteExit
+                | Self::WriteExExit
+                | Self::NewExit
+        )
+    }
+}
+
 /// How a probe is placed at its offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Placement {

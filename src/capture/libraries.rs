@@ -1,5 +1,6 @@
 //! The TLS libraries that are attached to, and when to look for more.
 
+use super::mappings::Mapped;
 use crate::tls::Target;
 use crate::tls::find::Finder;
 use crate::tls::guess::guess_tls;
@@ -30,6 +31,12 @@ impl Libraries {
             targets.extend(self.finder.process(*pid));
         }
         targets
+    }
+
+    /// Looks into a file that was mapped.
+    pub(super) fn mapped(&mut self, mapped: &Mapped) -> Vec<Target> {
+        self.finder
+            .mapped(mapped.pid, &mapped.mapping, mapped.generation)
     }
 
     /// Why this process's TLS cannot be read; `None` if it can: then nothing

@@ -8,11 +8,13 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::procfs;
@@ -27,6 +29,7 @@ mod decode;
 mod kernel;
 mod libraries;
 mod load;
+mod mappings;
 mod processes;
 mod record;
 
@@ -37,6 +40,7 @@ use bpf::{HttpsniffSkel, types};
 use decode::Decoder;
 use kernel::Kernel;
 use libraries::Libraries;
+use mappings::Mappings;
 
 /// Where plaintext sockets are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +148,7 @@ pub struct Capture {
     shared: Rc<RefCell<Shared>>,
     skel: HttpsniffSkel<'static>,
     libraries: Libraries,
+    mappings: Option<Mappings>,
     kernel: Kernel,
     settings: Settings,
     named: Vec<u32>,
@@ -178,6 +183,7 @@ impl Capture {
             shared,
             skel,
             libraries: Libraries::default(),
+            mappings: None,
             kernel,
             settings: settings.clone(),
             named: Vec::new(),
@@ -190,6 +196,8 @@ impl Capture {
             capture.watch(pid, settings.follow)?;
         }
         if !settings.no_tls {
+            // Before the look at /proc, so that nothing falls in between.
+            capture.mappings = Mappings::open().ok();
             capture.attach_libraries()?;
         }
         Ok(capture)
@@ -216,12 +224,7 @@ impl Capture {
         if let Some(path) = &self.settings.prepare {
             targets.extend(self.libraries.finder.executable(path));
         }
-        let pids = if self.settings.selects_pids() {
-            self.watched()
-        } else {
-            procfs::all()
-        };
-        for pid in pids {
+        for pid in self.all_watched() {
             targets.extend(self.libraries.finder.process(pid));
         }
         self.attach(targets, false)
@@ -307,6 +310,26 @@ impl Capture {
             .collect()
     }
 
+    /// The processes whose libraries matter.
+    fn all_watched(&self) -> Vec<u32> {
+        if self.settings.selects_pids() {
+            self.watched()
+        } else {
+            procfs::all()
+        }
+    }
+
+    /// Whether the libraries of a process matter.
+    fn is_watched(&self, pid: u32) -> bool {
+        !self.settings.selects_pids()
+            || self
+                .skel
+                .maps
+                .watched
+                .lookup(&pid.to_ne_bytes(), MapFlags::ANY)
+                .is_ok_and(|value| value.is_some())
+    }
+
     /// Waits up to `timeout` for records and hands each to `handle` in the
     /// order of the ring. Returns early when `handle` returns `false`.
     pub fn poll(
@@ -326,14 +349,23 @@ impl Capture {
             if consumed > 0 || left.is_zero() || self.shared.borrow().stopped {
                 return Ok(());
             }
-            // Ends at a wake-up, at a signal, or after the wait.
-            let before = Instant::now();
-            let _ = self.consume_with(handle, |ring| ring.poll_raw(left.min(WAIT)))?;
-            if before.elapsed() < left.min(WAIT) / 2 {
-                self.follow_up()?;
+            if !self.wait(left.min(WAIT)) {
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for records or new mappings, or until the time is up; `false`
+    /// when a signal came.
+    fn wait(&self, timeout: Duration) -> bool {
+        // SAFETY: the ring keeps its descriptor open as long as it lives.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) };
+        let mut fds = vec![PollFd::new(&ring, PollFlags::IN)];
+        if let Some(mappings) = &self.mappings {
+            fds.push(PollFd::from_borrowed_fd(mappings.as_fd(), PollFlags::IN));
+        }
+        let timeout = Timespec::try_from(timeout).ok();
+        rustix::event::poll(&mut fds, timeout.as_ref()).is_ok()
     }
 
     fn consume(&self, handle: &mut dyn FnMut(Item<'_>) -> bool) -> Result<i32> {
@@ -384,11 +416,36 @@ impl Capture {
         if self.settings.no_tls {
             return Ok(());
         }
+        self.attach_new_mappings()?;
         let targets = self.libraries.look(&executed, &seen_tls);
         self.attach(targets, false)?;
         for pid in seen_tls {
             let why = self.libraries.why_not(pid);
             self.shared.borrow_mut().decoder.explain_tls(pid, why);
+        }
+        Ok(())
+    }
+
+    /// Attaches to libraries in files that watched processes have begun to
+    /// execute: each as soon as it is known, before the next is looked into,
+    /// as its process goes on meanwhile.
+    fn attach_new_mappings(&mut self) -> Result<()> {
+        let Some(mappings) = &mut self.mappings else {
+            return Ok(());
+        };
+        let mut new = Vec::new();
+        let complete = mappings.take(|mapped| new.push(mapped));
+        for mapped in new {
+            if self.is_watched(mapped.pid) {
+                let targets = self.libraries.mapped(&mapped);
+                self.attach(targets, false)?;
+            }
+        }
+        if !complete {
+            for pid in self.all_watched() {
+                let targets = self.libraries.finder.process(pid);
+                self.attach(targets, false)?;
+            }
         }
         Ok(())
     }

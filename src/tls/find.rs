@@ -98,6 +98,9 @@ pub struct Finder {
     /// Index in `found` of every file that was inspected; `None` for those
     /// without a library.
     files: FxHashMap<FileKey, Option<usize>>,
+    /// Files without a library, by what maps show of them and by the
+    /// generation of the inode.
+    passed: FxHashSet<(MappedKey, u64)>,
     /// Programs whose closure was looked at, and with which LD_LIBRARY_PATH.
     closures: FxHashSet<(FileKey, Vec<u8>)>,
     found: Vec<Found>,
@@ -142,6 +145,24 @@ impl Finder {
         targets.extend(self.program(pid));
         targets.extend(self.container(pid));
         targets
+    }
+
+    /// What is new in a file that a process has just mapped to execute it,
+    /// whatever its name. `generation` tells uses of one inode number apart;
+    /// 0 is not known.
+    pub fn mapped(&mut self, pid: u32, mapping: &Mapping<'_>, generation: u64) -> Vec<Target> {
+        let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
+        let key = MappedKey::of(mapping, namespace);
+        if self.mapped.contains_key(&key) || self.passed.contains(&(key, generation)) {
+            return Vec::new();
+        }
+        let look = self.mapping(pid, mapping, Root::of(pid).ok().as_ref());
+        if look.index.is_none() && look.seen && generation != 0 {
+            bound(&mut self.passed);
+            self.passed.insert((key, generation));
+        }
+        self.mapped.extend(look.index.map(|index| (key, index)));
+        look.target.into_iter().collect()
     }
 
     /// As [`process`](Self::process), for a program that has just been
@@ -322,7 +343,8 @@ impl Finder {
         };
         let Some(file) = file else {
             // A process that has ended is no news.
-            if Path::new(&format!("/proc/{pid}/maps")).exists() {
+            if is_candidate(mapping.file_name()) && Path::new(&format!("/proc/{pid}/maps")).exists()
+            {
                 let why = if mapping.deleted {
                     "it was deleted and cannot be reached any more"
                 } else {
@@ -358,6 +380,7 @@ impl Finder {
         let key = FileKey::of(&metadata);
         if let Some(index) = self.files.get(&key) {
             return Look {
+                seen: true,
                 index: *index,
                 target: None,
             };
@@ -379,7 +402,10 @@ impl Finder {
                     self.skip(path, reason);
                 }
                 self.remember(key, None);
-                return Look::default();
+                return Look {
+                    seen: true,
+                    ..Look::default()
+                };
             }
         };
         self.add(file, path, key, inspection)
@@ -390,6 +416,7 @@ impl Finder {
         if let Some(index) = self.found.iter().position(|f| f.identity == identity) {
             self.remember(key, Some(index));
             return Look {
+                seen: true,
                 index: Some(index),
                 target: None,
             };
@@ -411,6 +438,7 @@ impl Finder {
         });
         self.remember(key, Some(index));
         Look {
+            seen: true,
             index: Some(index),
             target: Some(Target {
                 file,
@@ -441,6 +469,8 @@ impl Finder {
 /// What a look at a file gave.
 #[derive(Debug, Default)]
 struct Look {
+    /// It was read.
+    seen: bool,
     /// Its place in [`Finder::found`], if it holds a library.
     index: Option<usize>,
     /// It, the first time.

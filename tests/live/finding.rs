@@ -1,0 +1,116 @@
+//! Finding the library: wherever the file is, whatever its name, whenever it
+//! is loaded, the first exchange is shown.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::support::clients::run;
+use crate::support::exchange::Exchange;
+use crate::support::files::{Certificate, Docroot, folder};
+use crate::support::httpsniff::{Httpsniff, Outcome, Running};
+use crate::support::lock;
+use crate::support::process::Process;
+use crate::support::servers::{PYTHON, Server, nginx, program};
+use crate::support::skip::needs;
+
+/// The machine's libssl.
+const LIBSSL: &str = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
+
+/// The client of `tls_client.c` with these arguments to the compiler.
+fn client(folder: &Path, arguments: &[&str]) -> PathBuf {
+    let file = folder.join("tls_client");
+    run(Command::new("cc")
+        .args(["-O1", "-o"])
+        .arg(&file)
+        .arg(program("tls_client.c"))
+        .args(arguments));
+    file
+}
+
+/// A server with TLS and a client of ours, not started.
+struct Scene {
+    docroot: Docroot,
+    server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let docroot = Docroot::new(&[1, 20_000]);
+        let certificate = Certificate::new();
+        let server = nginx(&docroot, Some(&certificate));
+        Self {
+            docroot,
+            server,
+            folder: folder(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Starts a program that takes orders.
+    fn start(&self, command: &mut Command) -> Process {
+        let mut process = Process::spawn(command.arg(self.server.port().to_string()));
+        process.line_with("ready");
+        process
+    }
+
+    /// Has the client get a file and compares what it kept with the file.
+    fn order(&self, client: &mut Process, order: &str, name: &str) {
+        let kept = self.path("kept");
+        client.send(&format!("{order} /{name} {}", kept.display()));
+        client.line_with("done");
+        assert_eq!(std::fs::read(kept).unwrap(), self.docroot.content(name));
+    }
+
+    /// Compares what was shown of one process with the files of the server.
+    fn check(&self, outcome: &Outcome, pid: u32, names: &[&str]) {
+        let shown: Vec<Exchange> = outcome
+            .exchanges()
+            .into_iter()
+            .filter(|exchange| exchange.pid() == u64::from(pid))
+            .collect();
+        let targets: Vec<&str> = shown.iter().map(Exchange::target).collect();
+        let expected: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
+        assert_eq!(targets, expected, "{}", outcome.stderr);
+        for (exchange, name) in shown.iter().zip(names) {
+            assert_eq!(exchange.role(), "client");
+            assert_eq!(
+                exchange.body("response").unwrap(),
+                self.docroot.content(name),
+                "{name}"
+            );
+        }
+    }
+}
+
+fn watch(pid: u32) -> Running {
+    Httpsniff::new()
+        .json()
+        .args(["--pid", &pid.to_string()])
+        .start()
+}
+
+/// Wheels bring a libssl of their own under a name of their own; some bring
+/// one inside a file of quite another name. Neither was ever seen before.
+#[test]
+fn a_library_that_is_loaded_later_is_found() {
+    needs!("nginx", "openssl", "cc");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let client = client(scene.folder.path(), &["-ldl"]);
+    for name in ["libssl-81ffa89e.so.1.1", "_bundle.cpython-311.so"] {
+        let library = scene.path(name);
+        std::fs::copy(LIBSSL, &library).unwrap();
+        let mut process = scene.start(&mut Command::new(&client));
+        let watch = watch(process.pid());
+        scene.order(&mut process, &format!("now {}", library.display()), "1.bin");
+        scene.order(&mut process, "get", "20000.bin");
+        let pid = process.pid();
+        process.finish();
+        let outcome = watch.join().success();
+        scene.check(&outcome, pid, &["1.bin", "20000.bin"]);
+    }
+}

@@ -7,6 +7,7 @@
 them. Each case is run several times; printed are the median and the worst:
 
     start    from the exec of httpsniff to its --ready-file: capturing has begun
+    cpu      what it computed until then (of other programs' load less depends)
     stop     from SIGINT to its end
 
 The last case is with 50 copies of libssl, each mapped by a process. Needs root.
@@ -85,8 +86,19 @@ def settle(processes):
     time.sleep(1)
 
 
+def cpu_seconds(pid):
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as stat:
+                total += int(stat.read().split()[0])
+        except FileNotFoundError:
+            pass
+    return total / 1e9
+
+
 def measure(program, arguments):
-    """Seconds to begin, and to stop."""
+    """Seconds to begin, of CPU until then, and to stop."""
     with tempfile.TemporaryDirectory(prefix="httpsniff-bench-") as folder:
         # A named pipe tells without asking: it is readable (or hung up) once
         # httpsniff has opened it, and that is when it captures.
@@ -102,6 +114,7 @@ def measure(program, arguments):
         poll.register(ended, select.POLLIN)
         events = dict(poll.poll(60_000))
         start = time.monotonic() - begun
+        cpu = cpu_seconds(process.pid)
         os.close(pipe)
         if not events or ended in events:
             process.kill()
@@ -117,13 +130,14 @@ def measure(program, arguments):
         summary = process.communicate()[1]
         if process.returncode != 0:
             sys.exit(f"bench: httpsniff failed: {summary}")
-        return start, stop
+        return start, cpu, stop
 
 
 def row(name, figures):
     cells = []
-    for which in zip(*figures):
-        for value in (statistics.median(which), max(which)):
+    for start, cpu, stop in [zip(*figures)]:
+        values = [statistics.median(start), max(start), statistics.median(cpu)]
+        for value in [*values, statistics.median(stop), max(stop)]:
             cells.append(f"{value * 1000:>8.0f} ms")
     return f"{name:34}{''.join(cells)}"
 
@@ -140,7 +154,7 @@ def main():
 
     processes = []
     slow = False
-    print(f"{'':34}{'start':>11}{'worst':>11}{'stop':>11}{'worst':>11}")
+    print(f"{'':34}{'start':>11}{'worst':>11}{'cpu':>11}{'stop':>11}{'worst':>11}")
     with tempfile.TemporaryDirectory(prefix="httpsniff-bench-") as folder:
 
         def case(name, extra):

@@ -42,8 +42,8 @@ pub fn check(settings: &Settings) -> Result<String> {
     }
     let pids = procfs::all();
     let mut finder = Finder::default();
-    for path in &settings.libraries {
-        finder.file(path)?;
+    for named in &settings.libraries {
+        finder.file(named)?;
     }
     finder.scan(pids.iter().copied());
     let _ = writeln!(text, "TLS libraries");

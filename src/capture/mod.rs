@@ -74,7 +74,7 @@ pub struct Settings {
     /// Leave TLS libraries alone (`--no-tls`).
     pub no_tls: bool,
     /// Files to attach to, from `--lib`.
-    pub libraries: Vec<std::path::PathBuf>,
+    pub libraries: Vec<crate::tls::named::Named>,
     /// Processes to watch, in the caller's pid namespace; empty: all.
     pub pids: Vec<u32>,
     /// Watch their descendants too, those that exist already included.
@@ -217,8 +217,8 @@ impl Capture {
 
     /// Attaches to every TLS library that is there already.
     fn attach_libraries(&mut self) -> Result<()> {
-        for path in self.settings.libraries.clone() {
-            let targets = self.libraries.finder.file(&path)?;
+        for named in self.settings.libraries.clone() {
+            let targets = self.libraries.finder.file(&named)?;
             self.attach(targets, true)?;
         }
         let mut targets = self.libraries.finder.system();

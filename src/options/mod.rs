@@ -14,6 +14,7 @@ use crate::filter::{Filter, parse_port};
 use crate::glob::Glob;
 use crate::output::file::Place;
 use crate::redact::Redact;
+use crate::tls::named::{Named, NamedError};
 
 /// Exit status of wrong usage.
 const USAGE: u8 = 2;
@@ -122,7 +123,7 @@ pub struct Live {
     /// TLS libraries are left alone.
     pub no_tls: bool,
     /// Files to attach to.
-    pub libraries: Vec<PathBuf>,
+    pub libraries: Vec<Named>,
     /// Processes to watch; empty: all, or COMMAND's.
     pub pids: Vec<u32>,
     /// And their descendants.
@@ -347,14 +348,16 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         .transpose()?;
     let uids = who::users(&cli.uid)?;
     let pids = who::running(&who::pids(&cli.pid)?, notes)?;
-    for library in &cli.lib {
-        if !library.is_file() {
-            return Err(Failure::failed(format!(
-                "--lib {}: there is no such file",
-                library.display()
-            )));
-        }
-    }
+    let libraries = cli
+        .lib
+        .iter()
+        .map(|text| {
+            Named::parse(text).map_err(|error| match error {
+                NamedError::NoFile(_) => Failure::failed(format!("--lib {error}")),
+                NamedError::Wrong(_) => Failure::usage(format!("--lib {error}")),
+            })
+        })
+        .collect::<Result<_, _>>()?;
     let command = match cli.command.first() {
         Some(program) => Some(CommandLine {
             path: resolve(program, &around.path)?,
@@ -366,7 +369,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         backend: cli.backend.unwrap_or(BackendName::Auto),
         no_tcp: cli.no_tcp,
         no_tls: cli.no_tls,
-        libraries: cli.lib,
+        libraries,
         pids,
         follow: cli.follow || command.is_some(),
         uids,

@@ -207,6 +207,18 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
         (offset < self.size).then_some(offset)
     }
 
+    /// The addresses of code, from the first to the one behind the last.
+    pub(super) fn code(&self) -> Vec<(u64, u64)> {
+        self.segments
+            .iter()
+            .filter(|segment| segment.p_type == PT_LOAD && segment.p_flags & PF_X != 0)
+            .map(|segment| {
+                let start = segment.p_vaddr;
+                (start, start.saturating_add(segment.p_filesz))
+            })
+            .collect()
+    }
+
     /// File offset of what is loaded at `address`.
     fn data_offset(&self, address: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| {

@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::elf::ElfError;
+use super::elf::{Elf, ElfError};
 use super::identity::{FileKey, MappedKey, identity, mount_namespace, root_key};
-use super::inspect::{Inspection, inspect};
+use super::inspect::{Inspection, inspect, inspect_named};
 use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
+use super::named::Named;
 use super::root::{Root, open_link};
 use super::{FileIdentity, Target};
 
@@ -55,11 +56,27 @@ pub enum TlsError {
     /// It holds no TLS library that is known.
     #[error(
         "{path} has no symbols of a TLS library that httpsniff knows (SSL_read and SSL_write); \
-         a library that is linked in without symbols cannot be attached to"
+         a library that is linked in without symbols can be attached to \
+         by --lib FILE@SSL_read=ADDRESS,SSL_write=ADDRESS"
     )]
     NoLibrary {
         /// As the user named it.
         path: String,
+    },
+    /// A function cannot be where the user says.
+    #[error(
+        "{path}: {name} cannot be at {address:#x}: its code is at {code}; \
+         give addresses as nm or objdump print them"
+    )]
+    Address {
+        /// As the user named it.
+        path: String,
+        /// The function.
+        name: &'static str,
+        /// Where it should be.
+        address: u64,
+        /// Where code is.
+        code: String,
     },
 }
 
@@ -213,7 +230,8 @@ impl Finder {
     ///
     /// # Errors
     /// When it cannot be opened, or no probe can be placed in it.
-    pub fn file(&mut self, path: &Path) -> Result<Vec<Target>, TlsError> {
+    pub fn file(&mut self, named: &Named) -> Result<Vec<Target>, TlsError> {
+        let path = &named.path;
         let shown = path.display().to_string();
         let open = || -> io::Result<(Root, Vec<u8>, File)> {
             let path = std::path::absolute(path)?;
@@ -222,22 +240,21 @@ impl Finder {
             let file = root.open(&path)?;
             Ok((root, path, file))
         };
-        let (root, full, file) = open().map_err(|reason| TlsError::Open {
+        let failed = |reason: io::Error| TlsError::Open {
             path: shown.clone(),
             reason,
-        })?;
-        match inspect(&file, &full, Some(&root)) {
-            Err(reason) => Err(TlsError::Elf {
-                path: shown,
-                reason,
-            }),
-            Ok(None) => Err(TlsError::NoLibrary { path: shown }),
-            Ok(Some(_)) => Ok(self
-                .look(file, &full, Some(&root))
-                .target
-                .into_iter()
-                .collect()),
+        };
+        let (root, full, file) = open().map_err(failed)?;
+        let inspection = inspect_as(&file, &full, &root, named)?;
+        let key = FileKey::of(&file.metadata().map_err(failed)?);
+        if self.files.get(&key).is_some_and(Option::is_some) {
+            return Ok(Vec::new());
         }
+        Ok(self
+            .add(file, &full, key, inspection)
+            .target
+            .into_iter()
+            .collect())
     }
 
     /// What is new in any of these processes, and in the system.
@@ -477,6 +494,36 @@ struct Look {
     index: Option<usize>,
     /// It, the first time.
     target: Option<Target>,
+}
+
+/// Looks into a file that the user named.
+fn inspect_as(
+    file: &File,
+    path: &[u8],
+    root: &Root,
+    named: &Named,
+) -> Result<Inspection, TlsError> {
+    let shown = || named.path.display().to_string();
+    let unreadable = |reason| TlsError::Elf {
+        path: shown(),
+        reason,
+    };
+    let Some(library) = named.library() else {
+        let inspection = inspect(file, path, Some(root)).map_err(unreadable)?;
+        return inspection.ok_or_else(|| TlsError::NoLibrary { path: shown() });
+    };
+    let elf = Elf::open(file).map_err(unreadable)?;
+    elf.native().map_err(unreadable)?;
+    inspect_named(&elf, library, &named.functions, path, Some(root)).map_err(|(name, address)| {
+        let code = elf.code();
+        let ranges: Vec<_> = code.iter().map(|(a, b)| format!("{a:#x}-{b:#x}")).collect();
+        TlsError::Address {
+            path: shown(),
+            name,
+            address,
+            code: ranges.join(", "),
+        }
+    })
 }
 
 /// LD_LIBRARY_PATH of a process.

@@ -3,8 +3,8 @@
 
 use std::fs::File;
 
-use super::elf::{Dynamic, Elf, ElfError};
-use super::library::{LIBRARIES, Library};
+use super::elf::{Dynamic, Elf, ElfError, Function};
+use super::library::{Call, LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
@@ -39,14 +39,15 @@ pub fn inspect(
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
-    let names: Vec<&str> = LIBRARIES
+    // Most files hold no library: one name of each is looked for first.
+    let (marked, marks): (Vec<&Library>, Vec<&str>) = LIBRARIES
         .iter()
-        .flat_map(|library| library.calls.iter().map(|call| call.symbol))
-        .collect();
-    let mut functions = elf.functions(&names)?;
-    for library in LIBRARIES {
-        let rest = functions.split_off(library.calls.len().min(functions.len()));
-        let own = std::mem::replace(&mut functions, rest);
+        .filter_map(|library| Some((library, library.mark()?)))
+        .unzip();
+    let present = elf.functions(&marks)?;
+    for (library, _) in marked.iter().zip(&present).filter(|(_, f)| f.is_some()) {
+        let names: Vec<&str> = library.calls.iter().map(|call| call.symbol).collect();
+        let own = elf.functions(&names)?;
         let complete = library
             .calls
             .iter()
@@ -55,16 +56,55 @@ pub fn inspect(
         if !complete {
             continue;
         }
-        let version = version(&elf, library, path, root);
-        return Ok(Some(Inspection {
-            source: library.source,
-            abi: library.abi,
-            build_id: elf.build_id(),
-            probes: plan::probes(&elf, library, &own, &version),
-            library: version,
-        }));
+        return Ok(Some(found(&elf, library, &own, path, root)));
     }
     Ok(None)
+}
+
+/// As [`inspect`], with the functions of one library where the user says that
+/// they are.
+///
+/// # Errors
+/// The first function that is not in the file's code.
+pub(super) fn inspect_named(
+    elf: &Elf<'_, File>,
+    library: &Library,
+    functions: &[(&'static str, u64)],
+    path: &[u8],
+    root: Option<&Root>,
+) -> Result<Inspection, (&'static str, u64)> {
+    for (name, address) in functions {
+        if elf.code_offset(*address).is_none() {
+            return Err((name, *address));
+        }
+    }
+    let function = |call: &Call| {
+        let (_, address) = functions.iter().find(|(name, _)| *name == call.symbol)?;
+        Some(Function {
+            offset: elf.code_offset(*address)?,
+            address: *address,
+            size: 0,
+        })
+    };
+    let own: Vec<_> = library.calls.iter().map(function).collect();
+    Ok(found(elf, library, &own, path, root))
+}
+
+fn found(
+    elf: &Elf<'_, File>,
+    library: &Library,
+    functions: &[Option<Function>],
+    path: &[u8],
+    root: Option<&Root>,
+) -> Inspection {
+    let version = version(elf, library, path, root);
+    Inspection {
+        source: library.source,
+        abi: library.abi,
+        build_id: elf.build_id(),
+        probes: plan::probes(elf, library, functions, &version),
+        library: version,
+    }
 }
 
 /// Name and version: from a text in the file, from one in the library beside

@@ -16,6 +16,7 @@ pub mod ldcache;
 pub mod library;
 pub mod loader;
 pub mod maps;
+pub mod named;
 pub mod plan;
 pub mod root;
 

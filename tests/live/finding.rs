@@ -144,7 +144,7 @@ fn addresses_from_the_user_find_what_has_no_symbols() {
         let shown = outcome.stop().success();
         scene.check(&shown, process.pid(), &["20000.bin", "1.bin"]);
         let tls = shown.exchanges()[0].text("/tls/library").to_owned();
-        assert!(tls.starts_with("OpenSSL "), "{tls}");
+        assert!(tls.starts_with("OpenSSL"), "{tls}");
     }
 }
 
@@ -153,7 +153,7 @@ fn addresses_from_the_user_find_what_has_no_symbols() {
 fn addresses_that_cannot_be_are_refused() {
     needs!();
     let _guard = lock::shared();
-    let program = "/proc/self/exe";
+    let program = "/bin/sh";
     for (library, code, part) in [
         (
             "@SSL_read=0x1,SSL_write=0x2",
@@ -192,4 +192,32 @@ fn a_library_that_is_loaded_later_is_found() {
         let outcome = watch.join().success();
         scene.check(&outcome, pid, &["1.bin", "20000.bin"]);
     }
+}
+
+/// Python's ssl with a libssl of its own, as wheels bring it: loaded by name
+/// before, and found by the ssl module by its SONAME.
+#[test]
+fn a_library_that_import_brings_is_found() {
+    needs!("nginx", "openssl");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let folder = scene.path("venv/lib/python3/site-packages/x.libs");
+    std::fs::create_dir_all(&folder).unwrap();
+    let library = folder.join("libssl-81ffa89e.so.1.1");
+    std::fs::copy(LIBSSL, &library).unwrap();
+    let mut process = scene.start(
+        Command::new(PYTHON)
+            .arg("-u")
+            .arg(program("late_import.py"))
+            .arg(&library),
+    );
+    let watch = watch(process.pid());
+    scene.order(&mut process, "get", "1.bin");
+    scene.order(&mut process, "get", "20000.bin");
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", process.pid())).unwrap();
+    assert!(maps.contains("libssl-81ffa89e") && !maps.contains("libssl.so.3"));
+    let pid = process.pid();
+    process.finish();
+    let outcome = watch.join().success();
+    scene.check(&outcome, pid, &["1.bin", "20000.bin"]);
 }

@@ -11,7 +11,7 @@ use crate::support::httpsniff::{Httpsniff, Outcome, Running};
 use crate::support::lock;
 use crate::support::process::Process;
 use crate::support::servers::{PYTHON, Server, nginx, program};
-use crate::support::skip::needs;
+use crate::support::skip::{needs, skipped};
 
 /// The machine's libssl.
 const LIBSSL: &str = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
@@ -85,6 +85,64 @@ impl Scene {
         }
     }
 }
+
+/// Libraries of a dynamic program and its loader, by `ldd`.
+fn libraries(program: &Path) -> Vec<PathBuf> {
+    run(Command::new("ldd").arg(program))
+        .split_whitespace()
+        .filter(|word| word.starts_with('/'))
+        .map(|word| PathBuf::from(word.trim_end_matches(':')))
+        .collect()
+}
+
+/// Two overlayfs mounts above one folder; unmounted when dropped.
+struct Overlays {
+    below: PathBuf,
+    mounts: Vec<PathBuf>,
+}
+
+impl Overlays {
+    /// `None` when this machine cannot mount them.
+    fn new(folder: &Path) -> Option<Self> {
+        let mut overlays = Self {
+            below: folder.join("lower"),
+            mounts: Vec::new(),
+        };
+        std::fs::create_dir(&overlays.below).unwrap();
+        for name in ["one", "two"] {
+            let path = |part: &str| folder.join(format!("{name}-{part}"));
+            for part in ["upper", "work", "merged"] {
+                std::fs::create_dir(path(part)).unwrap();
+            }
+            let options = format!(
+                "lowerdir={},upperdir={},workdir={}",
+                overlays.below.display(),
+                path("upper").display(),
+                path("work").display()
+            );
+            let mounted = Command::new("mount")
+                .args(["-t", "overlay", "overlay", "-o", &options])
+                .arg(path("merged"))
+                .status();
+            if !mounted.is_ok_and(|status| status.success()) {
+                return None;
+            }
+            overlays.mounts.push(path("merged"));
+        }
+        Some(overlays)
+    }
+}
+
+impl Drop for Overlays {
+    fn drop(&mut self) {
+        for mount in &self.mounts {
+            drop(Command::new("umount").arg("-l").arg(mount).status());
+        }
+    }
+}
+
+/// Arguments to the compiler for a client with the shared library.
+const SHARED: [&str; 3] = ["-DLINKED", "-l:libssl.so.3", "-l:libcrypto.so.3"];
 
 fn watch(pid: u32) -> Running {
     Httpsniff::new()
@@ -220,4 +278,157 @@ fn a_library_that_import_brings_is_found() {
     process.finish();
     let outcome = watch.join().success();
     scene.check(&outcome, pid, &["1.bin", "20000.bin"]);
+}
+
+/// A container's image under overlayfs shows one inode on another device in
+/// each container: both are seen, each once, and so is a file that is attached
+/// to by two names which nothing tells apart.
+#[test]
+fn one_file_under_two_overlays_is_seen_once() {
+    needs!("nginx", "openssl", "cc", "mount");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let client = client(scene.folder.path(), &SHARED);
+    let Some(overlays) = Overlays::new(scene.folder.path()) else {
+        skipped(
+            "finding::one_file_under_two_overlays_is_seen_once",
+            "no overlayfs here",
+        );
+        return;
+    };
+    std::fs::copy(LIBSSL, overlays.below.join("libssl.so.3")).unwrap();
+    let folders = [&overlays.mounts[0], &overlays.mounts[1], &overlays.below];
+    let mut processes =
+        folders.map(|folder| scene.start(Command::new(&client).env("LD_LIBRARY_PATH", folder)));
+    let pids = processes.each_ref().map(Process::pid);
+    let mut watch = Httpsniff::new().json();
+    for (pid, folder) in pids.iter().zip(folders) {
+        let library = folder.join("libssl.so.3");
+        watch = watch
+            .args(["--pid", &pid.to_string()])
+            .arg("--lib")
+            .arg(library);
+    }
+    let watch = watch.start();
+    for process in &mut processes {
+        scene.order(process, "get", "1.bin");
+        scene.order(process, "get", "20000.bin");
+    }
+    let outcome = watch.stop().success();
+    for pid in pids {
+        scene.check(&outcome, pid, &["1.bin", "20000.bin"]);
+    }
+}
+
+/// Two names of one file, and a folder that is mounted in two places.
+#[test]
+fn links_and_bind_mounts_are_one_file() {
+    needs!("nginx", "openssl", "cc", "mount");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let client = client(scene.folder.path(), &SHARED);
+    let (first, second) = (scene.path("first"), scene.path("second"));
+    std::fs::create_dir(&first).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    let library = first.join("libssl.so.3");
+    std::fs::copy(LIBSSL, &library).unwrap();
+    std::fs::hard_link(&library, second.join("libssl.so.3")).unwrap();
+    // The mount is gone with its namespace.
+    let bind = format!(
+        "mkdir {0}/third && mount --bind {0}/first {0}/third && \
+         LD_LIBRARY_PATH={0}/third exec {1} \"$1\"",
+        scene.folder.path().display(),
+        client.display()
+    );
+    let mut processes = [
+        scene.start(Command::new(&client).env("LD_LIBRARY_PATH", &first)),
+        scene.start(Command::new(&client).env("LD_LIBRARY_PATH", &second)),
+        scene.start(Command::new("unshare").args(["-m", "sh", "-ec", &bind, "sh"])),
+    ];
+    let pids = processes.each_ref().map(Process::pid);
+    let list = pids.map(|pid| pid.to_string()).join(",");
+    let watch = Httpsniff::new().json().args(["--pid", &list]).start();
+    for process in &mut processes {
+        scene.order(process, "get", "1.bin");
+    }
+    let outcome = watch.stop().success();
+    for pid in pids {
+        scene.check(&outcome, pid, &["1.bin"]);
+    }
+}
+
+/// A root directory of its own in a mount namespace of its own, as containers
+/// have, with libraries that nobody else has: started before and after.
+#[test]
+fn another_root_with_its_own_library_is_found() {
+    needs!("nginx", "openssl", "cc", "unshare", "chroot", "ldd");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let client = client(scene.folder.path(), &SHARED);
+    for later in [false, true] {
+        let root = scene.path(if later { "root1" } else { "root0" });
+        for file in libraries(&client).iter().chain([&client]) {
+            let copy = root.join(file.strip_prefix("/").unwrap());
+            std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            std::fs::copy(file, copy).unwrap();
+        }
+        let mut command = Command::new("unshare");
+        command.args(["-m", "chroot"]).arg(&root).arg(&client);
+        // The client writes where it sees the folder of the test.
+        let kept = root.join(scene.path("kept").strip_prefix("/").unwrap());
+        let get = |process: &mut Process, name: &str| {
+            process.send(&format!("get /{name} {}", scene.path("kept").display()));
+            process.line_with("done");
+            assert_eq!(std::fs::read(&kept).unwrap(), scene.docroot.content(name));
+        };
+        let (watch, mut process);
+        if later {
+            watch = Httpsniff::new()
+                .json()
+                .args(["--port", &scene.server.port().to_string()])
+                .start();
+            // It has its order before it is there.
+            process = Process::spawn(command.arg(scene.server.port().to_string()));
+        } else {
+            process = scene.start(&mut command);
+            watch = self::watch(process.pid());
+        }
+        get(&mut process, "1.bin");
+        get(&mut process, "20000.bin");
+        let outcome = watch.stop().success();
+        scene.check(&outcome, process.pid(), &["1.bin", "20000.bin"]);
+    }
+}
+
+/// An upgrade replaces the file while its users run on with the old one.
+#[test]
+fn a_library_that_was_deleted_or_replaced_is_found() {
+    needs!("nginx", "openssl", "cc");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let client = client(scene.folder.path(), &SHARED);
+    for (number, (later, replace)) in [(false, false), (false, true), (true, false), (true, true)]
+        .into_iter()
+        .enumerate()
+    {
+        let folder = scene.path(&format!("libraries{number}"));
+        std::fs::create_dir(&folder).unwrap();
+        let library = folder.join("libssl.so.3");
+        std::fs::copy(LIBSSL, &library).unwrap();
+        let mut process = scene.start(Command::new(&client).env("LD_LIBRARY_PATH", &folder));
+        let mut watch = None;
+        if later {
+            watch = Some(self::watch(process.pid()));
+        }
+        if replace {
+            std::fs::copy(LIBSSL, folder.join("new")).unwrap();
+            std::fs::rename(folder.join("new"), &library).unwrap();
+        } else {
+            std::fs::remove_file(&library).unwrap();
+        }
+        let watch = watch.unwrap_or_else(|| self::watch(process.pid()));
+        scene.order(&mut process, "get", "1.bin");
+        let outcome = watch.stop().success();
+        scene.check(&outcome, process.pid(), &["1.bin"]);
+    }
 }

@@ -225,8 +225,13 @@ impl Capture {
         if let Some(path) = &self.settings.prepare {
             targets.extend(self.libraries.finder.executable(path));
         }
-        for pid in self.all_watched() {
-            targets.extend(self.libraries.finder.process(pid));
+        let pids = self.all_watched();
+        for pid in &pids {
+            targets.extend(self.libraries.finder.process(*pid));
+        }
+        self.libraries.look_later(pids);
+        if self.settings.selects_pids() {
+            targets.extend(self.libraries.look_now());
         }
         self.attach(targets, false)
     }
@@ -356,6 +361,10 @@ impl Capture {
         loop {
             let consumed = self.consume(handle)?;
             self.follow_up()?;
+            if consumed == 0 {
+                let targets = self.libraries.when_idle();
+                self.attach(targets, false)?;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if consumed > 0 || left.is_zero() || self.shared.borrow().stopped {
                 return Ok(());
@@ -428,9 +437,13 @@ impl Capture {
             return Ok(());
         }
         self.attach_new_mappings()?;
-        let targets = self.libraries.look(&executed, &seen_tls);
-        self.attach(targets, false)?;
+        for pid in executed {
+            let targets = self.libraries.executed(pid, self.mappings.is_some());
+            self.attach(targets, false)?;
+        }
         for pid in seen_tls {
+            let targets = self.libraries.speaks_tls(pid);
+            self.attach(targets, false)?;
             let why = self.libraries.why_not(pid);
             self.shared.borrow_mut().decoder.explain_tls(pid, why);
         }
@@ -448,7 +461,7 @@ impl Capture {
         let complete = mappings.take(|mapped| new.push(mapped));
         for mapped in new {
             if self.is_watched(mapped.pid) {
-                let targets = self.libraries.mapped(&mapped);
+                let targets = self.libraries.mapped(mapped);
                 self.attach(targets, false)?;
             }
         }

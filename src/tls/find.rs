@@ -23,7 +23,7 @@ use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
 use super::named::Named;
-use super::root::{Root, open_link};
+use super::root::{Root, open_link, reopen};
 use super::{FileIdentity, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
@@ -100,6 +100,11 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// Mappings that were looked at in one go over several processes. Not kept:
+/// an inode's number is used again.
+#[derive(Debug, Default)]
+pub struct Seen(FxHashSet<MappedKey>);
+
 /// Finds files and remembers them. Every file is given out as a [`Target`]
 /// once.
 ///
@@ -162,6 +167,35 @@ impl Finder {
         targets.extend(self.program(pid));
         targets.extend(self.container(pid));
         targets
+    }
+
+    /// What is new in any file that a process executes from, whatever its
+    /// name: a library may be part of another. `seen` is what was looked at
+    /// in the same moment.
+    pub fn every_file(&mut self, pid: u32, seen: &mut Seen) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let Ok(text) = maps::read(pid) else {
+            return targets;
+        };
+        let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
+        let mut root = None;
+        for mapping in maps::parse(&text) {
+            let key = MappedKey::of(&mapping, namespace);
+            if !seen.0.insert(key) || self.mapped.contains_key(&key) {
+                continue;
+            }
+            let root = root.get_or_insert_with(|| Root::of(pid).ok());
+            let look = self.mapping(pid, &mapping, root.as_ref());
+            self.mapped.extend(look.index.map(|index| (key, index)));
+            targets.extend(look.target);
+        }
+        targets
+    }
+
+    /// The system libraries of a process's root directory, if no process with
+    /// it was seen before: for one whose own files are told of one by one.
+    pub fn surroundings(&mut self, pid: u32) -> Vec<Target> {
+        self.container(pid)
     }
 
     /// What is new in a file that a process has just mapped to execute it,
@@ -343,21 +377,29 @@ impl Finder {
 
     /// One mapped library.
     fn mapping(&mut self, pid: u32, mapping: &Mapping<'_>, root: Option<&Root>) -> Look {
-        let same = |file: File| -> Option<File> {
+        let by_path = || {
             // The device is no help: overlayfs and btrfs show another one.
-            let inode = file.metadata().ok()?.ino();
-            (inode == mapping.inode).then_some(file)
+            let handle = root?.find(&mapping.path).ok()?;
+            let metadata = handle.metadata().ok()?;
+            (metadata.ino() == mapping.inode).then_some((handle, metadata))
         };
-        let by_path = || same(root?.open(&mapping.path).ok()?);
+        let found = if mapping.deleted { None } else { by_path() };
+        if let Some((_, metadata)) = &found
+            && let Some(index) = self.files.get(&FileKey::of(metadata))
+        {
+            return Look {
+                seen: true,
+                index: *index,
+                target: None,
+            };
+        }
         let by_link = || {
             let (start, end) = mapping.range;
-            same(open_link(&format!("/proc/{pid}/map_files/{start:x}-{end:x}")).ok()?)
+            open_link(&format!("/proc/{pid}/map_files/{start:x}-{end:x}")).ok()
         };
-        let file = if mapping.deleted {
-            by_link()
-        } else {
-            by_path().or_else(by_link)
-        };
+        let file = found
+            .and_then(|(handle, _)| reopen(&handle).ok())
+            .or_else(by_link);
         let Some(file) = file else {
             // A process that has ended is no news.
             if is_candidate(mapping.file_name()) && Path::new(&format!("/proc/{pid}/maps")).exists()

@@ -74,7 +74,12 @@ impl Scene {
             .collect();
         let targets: Vec<&str> = shown.iter().map(Exchange::target).collect();
         let expected: Vec<String> = names.iter().map(|name| format!("/{name}")).collect();
-        assert_eq!(targets, expected, "{}", outcome.stderr);
+        let all: Vec<_> = outcome
+            .exchanges()
+            .iter()
+            .map(|e| (e.pid(), e.role().to_owned(), e.target().to_owned()))
+            .collect();
+        assert_eq!(targets, expected, "of {pid} in {all:?}: {}", outcome.stderr);
         for (exchange, name) in shown.iter().zip(names) {
             assert_eq!(exchange.role(), "client");
             assert_eq!(

@@ -140,12 +140,43 @@ static __always_inline int tls_made(const struct who *who, __u64 object)
  * is another one at the same address, which its socket will tell, or a
  * renegotiation.
  */
-static __always_inline void tls_begun(const struct who *who, __u64 object)
+static __always_inline void go_begun(const struct who *who, __u64 object)
 {
 	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
 
-	if (!tls || !(tls->bytes[0] || tls->bytes[1]))
+	if (!tls) {
 		tls_made(who, object);
+	} else if (!tls->bytes[0] && !tls->bytes[1]) {
+		/* Reads and writes may be waiting for the handshake: counted. */
+		tls->born = bpf_ktime_get_ns();
+		tls->from_start = 1;
+		tls->socket = 0;
+		tls->closing = 0;
+	}
+}
+
+/* Whether a call of a Go program counts for the end of its object. */
+static __always_inline bool go_counts(const struct tls_call *call, __u64 cookie)
+{
+	return cookie & COOKIE_GO && call->direction != DIRECTION_NONE &&
+	       !(call->flags & CALL_INNER);
+}
+
+/*
+ * Close has been called, perhaps while other goroutines read and write. The one
+ * of them that returns last is the end of the object.
+ */
+static __always_inline int go_close(const struct who *who, __u64 object, __u8 source)
+{
+	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
+
+	if (!tls)
+		return 0;
+	/* Before the count is looked at: there it is the other way round. */
+	__sync_fetch_and_add(&tls->closing, 1);
+	if (!tls->calls)
+		tls_forget(who, object, source);
+	return 0;
 }
 
 /* Whether the error that a Go function returns, in RBX and RCX, is io.EOF. */
@@ -175,6 +206,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	struct tls_call *call, *outer;
 	struct tls_thread *thread;
 	struct who who;
+	bool again;
 
 	/* Or clang chooses an address in ctx, which the verifier refuses. */
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
@@ -188,10 +220,12 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		buffer = go_buffer;
 		length = fourth;
 	}
+	if (cookie & COOKIE_FREE && cookie & COOKIE_GO)
+		return go_close(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (cookie & COOKIE_FREE)
 		return tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (cookie & COOKIE_GO && cookie & COOKIE_NO_DATA)
-		tls_begun(&who, object);
+		go_begun(&who, object);
 	if (cookie & COOKIE_FIFTH)
 		count_at = fifth;
 	else if (cookie & COOKIE_EX)
@@ -204,6 +238,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		count_lost(LOST_CALLS, 1);
 		return 0;
 	}
+	call = tls_call_of(thread);
+	again = call && call->sp == site.sp && call->object == object;
 	tls_unwind(thread, site.sp);
 	depth = thread->depth;
 	if (depth >= TLS_DEPTH) {
@@ -229,6 +265,13 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	if (cookie & COOKIE_GO && buffer - site.stack[0] < site.stack[1] - site.stack[0]) {
 		call->flags |= CALL_ON_STACK;
 		call->buffer -= site.stack[1];
+	}
+	/* A function of Go begins anew when its stack has grown. */
+	if (go_counts(call, cookie) && !again) {
+		struct tls_conn *tls = tls_conn_of(object, site.key.tgid);
+
+		if (tls)
+			__sync_fetch_and_add(&tls->calls, 1);
 	}
 	thread->depth = depth + 1;
 	return 0;
@@ -269,6 +312,7 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	struct tls_thread *thread;
 	struct tls_call *call, done;
 	struct tls_conn *tls;
+	bool ended = false;
 	struct who who;
 	struct job job;
 	__s64 count;
@@ -289,22 +333,21 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE)
 		return 0;
 	count = tls_count(&done, cookie, result, error);
-	if (count < 0)
-		return 0;
-	if (done.flags & CALL_UNSURE) {
+	/* At the end of the stream perhaps after the object's. */
+	if (go_counts(&done, cookie) || done.flags & CALL_UNSURE || !count)
 		tls = tls_conn_known(done.object, site.key.tgid);
-		if (!tls || !(tls->socket || tls->from_start))
-			return 0;
-	} else if (!count) {
-		/* Perhaps after its end. */
-		tls = tls_conn_known(done.object, site.key.tgid);
-		if (!tls)
-			return 0;
-	} else {
+	else if (count > 0)
 		tls = tls_conn_of(done.object, site.key.tgid);
-		if (!tls)
-			return 0;
+	else
+		return 0;
+	if (!tls || (done.flags & CALL_UNSURE && !(tls->socket || tls->from_start)))
+		return 0;
+	if (go_counts(&done, cookie)) {
+		__sync_fetch_and_add(&tls->calls, -1);
+		ended = tls->closing && !tls->calls;
 	}
+	if (count < 0 && !ended)
+		return 0;
 
 	__builtin_memset(&job, 0, sizeof(job));
 	job.head.direction = done.direction;
@@ -314,14 +357,22 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	record_tls(&job.head, tls, done.object, cookie >> COOKIE_SOURCE_SHIFT);
 	record_who(&job.head, &who);
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
-	if (!count) {
-		if (tls->bytes[1]) {
-			job.head.kind = RECORD_END;
-			emit_bare(&job.head);
-		}
+	if (count > 0)
+		tls->bytes[done.direction & 1] += count;
+	if (ended) {
+		bool seen = tls->bytes[0] || tls->bytes[1];
+		struct tls_key key = { .object = done.object, .tgid = site.key.tgid };
+
+		/* Another one that returns now may have done it. */
+		if (!bpf_map_delete_elem(&tls_conns, &key) && seen)
+			job.then = RECORD_CLOSE;
+	} else if (!count ? tls->bytes[1] != 0 : cookie & COOKIE_GO && go_eof(error)) {
+		job.then = RECORD_END;
+	}
+	if (count <= 0) {
+		emit_then(&job);
 		return 0;
 	}
-	tls->bytes[done.direction & 1] += count;
 	job.head.kind = RECORD_DATA;
 	job.cursor.memory = done.flags & CALL_NO_BUFFER ? MEMORY_NONE : MEMORY_USER;
 	job.cursor.base = done.buffer;

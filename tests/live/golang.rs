@@ -95,3 +95,112 @@ builds!(
     go_1_19 OLD,
     go_1_19_linked_by_another OLD_EXTERNAL,
 );
+
+/// Runs a program to its end.
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+/// Many goroutines on several threads, garbage collected all the time, are seen
+/// from both ends by one httpsniff, each exchange with its own connection's
+/// peer.
+fn storms(build: Build) {
+    let (workers, each, size) = (12, 20, 20_000);
+    let docroot = Docroot::new(&[1]);
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &["gc"]);
+    let mut storm = client(build, "storm", &certificate);
+    storm.arg(server.url());
+    storm.args([workers, each, size].map(|number: usize| number.to_string()));
+    storm.arg("gc").env("GOMAXPROCS", "4");
+    let mut storm = Process::spawn(&mut storm);
+    let pids = format!("{},{}", server.pid(), storm.pid());
+    let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
+    storm.send("go");
+    storm.finish();
+    let outcome = watch.stop().success();
+
+    let expected: Vec<_> = (0..workers * each)
+        .map(|place| {
+            let target = format!("/echo/{}-{}", place / each, place % each);
+            Expected::echo(&target, pattern(size, place))
+        })
+        .collect();
+    for role in ["client", "server"] {
+        assert_exchanges(role, &outcome.of_role(role), &expected);
+    }
+    same_connections(&outcome, &server);
+}
+
+/// As `pattern` in `web.go`.
+fn pattern(size: usize, seed: usize) -> Vec<u8> {
+    let mut state = (seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..size)
+        .map(|_| {
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 56) as u8
+        })
+        .collect()
+}
+
+/// Each exchange has the same two addresses at both ends, and the server's is
+/// the server's.
+fn same_connections(outcome: &Outcome, server: &Server) {
+    let address = format!("127.0.0.1:{}", server.port());
+    let of_server = outcome.of_role("server");
+    for exchange in outcome.of_role("client") {
+        let find = |other: &&Exchange| other.target() == exchange.target();
+        let other = of_server.iter().find(find).unwrap();
+        assert_eq!(exchange.text("/peer"), address);
+        assert_eq!(other.text("/local"), address);
+        assert_eq!(exchange.text("/local"), other.text("/peer"));
+    }
+}
+
+/// Goroutines whose stacks grow while they read into a buffer on it and while
+/// they write; the program prints the same with and without httpsniff.
+fn grows(build: Build) {
+    let (depths, size) = (120, 400);
+    let mut docroot = Docroot::new(&[]);
+    docroot.add("size.bin", &random_bytes(size, 7));
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &["gc"]);
+    let mut deep = client(build, "deep", &certificate);
+    deep.arg(&server.address);
+    deep.args([depths, size].map(|number: usize| number.to_string()));
+    deep.arg("gc");
+    let without = output(&mut deep);
+    assert!(without.status.success(), "{without:?}");
+
+    let watch = Httpsniff::new()
+        .json()
+        .args(["--pid", &server.pid().to_string()])
+        .start();
+    let with = Httpsniff::new().json().run(&deep).success();
+    let watch = watch.stop().success();
+    assert_eq!(with.stdout, without.stdout);
+    let expected: Vec<_> = (0..depths)
+        .map(|depth| {
+            let target = format!("/size.bin?depth={depth}");
+            Expected::get(&target, docroot.content("size.bin"))
+        })
+        .collect();
+    assert_exchanges("client", &with.of_role("client"), &expected);
+    assert_exchanges("server", &watch.of_role("server"), &expected);
+}
+
+macro_rules! both {
+    ($check:ident: $($name:ident $build:ident),* $(,)?) => { $(
+        #[test]
+        fn $name() {
+            needs_go!(golang::$build);
+            let _guard = lock::shared();
+            $check(golang::$build);
+        }
+    )* };
+}
+
+both!(storms: many_goroutines STRIPPED, many_goroutines_go_1_19 OLD);
+both!(grows: stacks_that_grow STRIPPED, stacks_that_grow_go_1_19 OLD);

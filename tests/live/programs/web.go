@@ -3,7 +3,8 @@
 //	web serve DOCROOT CERT KEY [gc]          prints its port; until its stdin ends
 //	web get CA URL TARGET...                 keeps answers in files 0, 1, ...
 //	web post CA URL DOCROOT NAME...          posts files, keeps answers likewise
-//	web storm CA URL WORKERS EACH SIZE [gc]  posts to /echo/WORKER-NUMBER
+//	web storm CA URL WORKERS EACH SIZE [gc]  posts to /echo/WORKER-NUMBER, when
+//	                                         there is a line to read
 //	web deep CA ADDRESS DEPTHS SIZE [gc]     a goroutine for each depth of stack
 //	web idle CA URL TARGET...                a target for each line of its stdin
 //
@@ -158,6 +159,7 @@ func keep(place int, content []byte) {
 
 func storm(ca, url string, workers, each, size int) {
 	client := client(ca)
+	bufio.NewReader(os.Stdin).ReadString('\n')
 	var all sync.WaitGroup
 	for worker := 0; worker < workers; worker++ {
 		all.Add(1)

@@ -23,7 +23,7 @@ use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
 use super::root::{Root, open_link};
-use super::{FileIdentity, Target};
+use super::{FileIdentity, Returns, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
 const MAX_KNOWN: usize = 64 << 10;
@@ -90,6 +90,8 @@ pub struct Skipped {
 /// keep the probes of a target as long as the finder that gave it.
 #[derive(Debug, Default)]
 pub struct Finder {
+    /// How the ends of functions are to be watched.
+    pub returns: Returns,
     /// Mount namespace and root directory whose system libraries were looked
     /// at.
     roots: FxHashSet<(u64, u64, u64)>,

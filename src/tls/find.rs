@@ -207,7 +207,7 @@ impl Finder {
             path: shown.clone(),
             reason,
         })?;
-        match inspect(&file, &full, Some(&root)) {
+        match inspect(&file, &full, Some(&root), self.returns) {
             Err(reason) => Err(TlsError::Elf {
                 path: shown,
                 reason,
@@ -365,7 +365,7 @@ impl Finder {
             };
         }
         let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_candidate);
-        let inspection = match inspect(&file, path, root) {
+        let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
                 let go = matches!(nothing, Err(ElfError::Go { .. }));

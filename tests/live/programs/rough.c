@@ -222,7 +222,7 @@ int main(int argc, char **argv)
 		// From within a program that holds TLS objects to another one.
 		if (!getenv("AGAIN")) {
 			setenv("AGAIN", "1", 1);
-			execv("/proc/self/exe", argv);
+			execv(argv[0], argv);
 			return 98;
 		}
 	} else if (!strcmp(mode, "jump")) {

@@ -24,7 +24,7 @@ use super::loader::System;
 use super::maps::{self, Mapping};
 use super::named::Named;
 use super::root::{Root, open_link, reopen};
-use super::{FileIdentity, Target};
+use super::{FileIdentity, Returns, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
 const MAX_KNOWN: usize = 64 << 10;
@@ -112,6 +112,8 @@ pub struct Seen(FxHashSet<MappedKey>);
 /// keep the probes of a target as long as the finder that gave it.
 #[derive(Debug, Default)]
 pub struct Finder {
+    /// How the ends of functions are to be watched.
+    pub returns: Returns,
     /// Mount namespace and root directory whose system libraries were looked
     /// at.
     roots: FxHashSet<(u64, u64, u64)>,
@@ -279,7 +281,7 @@ impl Finder {
             reason,
         };
         let (root, full, file) = open().map_err(failed)?;
-        let inspection = inspect_as(&file, &full, &root, named)?;
+        let inspection = inspect_as(&file, &full, &root, named, self.returns)?;
         let key = FileKey::of(&file.metadata().map_err(failed)?);
         if self.files.get(&key).is_some_and(Option::is_some) {
             return Ok(Vec::new());
@@ -445,9 +447,10 @@ impl Finder {
             };
         }
         let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_candidate);
-        let inspection = match inspect(&file, path, root) {
+        let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
+                let go = matches!(nothing, Err(ElfError::Go { .. }));
                 let reason = match nothing {
                     // It may be readable next time.
                     Err(ElfError::Io(error)) => {
@@ -457,7 +460,7 @@ impl Finder {
                     Err(error) => error.to_string(),
                     _ => "it has no SSL_read and SSL_write".to_owned(),
                 };
-                if named {
+                if named || go {
                     self.skip(path, reason);
                 }
                 self.remember(key, None);
@@ -544,6 +547,7 @@ fn inspect_as(
     path: &[u8],
     root: &Root,
     named: &Named,
+    returns: Returns,
 ) -> Result<Inspection, TlsError> {
     let shown = || named.path.display().to_string();
     let unreadable = |reason| TlsError::Elf {
@@ -551,21 +555,25 @@ fn inspect_as(
         reason,
     };
     let Some(library) = named.library() else {
-        let inspection = inspect(file, path, Some(root)).map_err(unreadable)?;
+        let inspection = inspect(file, path, Some(root), returns).map_err(unreadable)?;
         return inspection.ok_or_else(|| TlsError::NoLibrary { path: shown() });
     };
     let elf = Elf::open(file).map_err(unreadable)?;
     elf.native().map_err(unreadable)?;
-    inspect_named(&elf, library, &named.functions, path, Some(root)).map_err(|(name, address)| {
-        let code = elf.code();
-        let ranges: Vec<_> = code.iter().map(|(a, b)| format!("{a:#x}-{b:#x}")).collect();
-        TlsError::Address {
-            path: shown(),
-            name,
-            address,
-            code: ranges.join(", "),
+    for (name, address) in &named.functions {
+        if elf.code_offset(*address).is_none() {
+            let code = elf.code();
+            let ranges: Vec<_> = code.iter().map(|(a, b)| format!("{a:#x}-{b:#x}")).collect();
+            return Err(TlsError::Address {
+                path: shown(),
+                name,
+                address: *address,
+                code: ranges.join(", "),
+            });
         }
-    })
+    }
+    let root = Some(root);
+    inspect_named(&elf, library, &named.functions, path, root, returns).map_err(unreadable)
 }
 
 /// LD_LIBRARY_PATH of a process.

@@ -8,7 +8,7 @@ use super::library::{Call, LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe};
+use super::{Abi, Probe, Returns, golang};
 use crate::event::Source;
 
 /// What is in a file.
@@ -28,7 +28,8 @@ pub struct Inspection {
 
 /// Looks for the functions of all libraries at once; `None` when it has none
 /// of them. `path` and `root` say where the file is, to find the library
-/// beside it that knows the version.
+/// beside it that knows the version; `returns` how the ends of functions are to
+/// be watched.
 ///
 /// # Errors
 /// When it is no program or library of this machine, or damaged.
@@ -36,9 +37,23 @@ pub fn inspect(
     file: &File,
     path: &[u8],
     root: Option<&Root>,
+    returns: Returns,
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
+    if let Some(go) = golang::look(&elf) {
+        let library = go.library;
+        return match go.probes {
+            Ok(probes) => Ok(Some(Inspection {
+                library,
+                build_id: elf.build_id(),
+                source: Source::Go,
+                abi: Abi::Go,
+                probes,
+            })),
+            Err(reason) => Err(ElfError::Go { library, reason }),
+        };
+    }
     // Most files hold no library: one name of each is looked for first.
     let (marked, marks): (Vec<&Library>, Vec<&str>) = LIBRARIES
         .iter()
@@ -56,7 +71,7 @@ pub fn inspect(
         if !complete {
             continue;
         }
-        return Ok(Some(found(&elf, library, &own, path, root)));
+        return found(&elf, library, &own, path, root, returns).map(Some);
     }
     Ok(None)
 }
@@ -65,19 +80,16 @@ pub fn inspect(
 /// they are.
 ///
 /// # Errors
-/// The first function that is not in the file's code.
+/// When no probes can be placed. Functions that are not in the file's code
+/// are left out: ask [`Elf::code_offset`] before.
 pub(super) fn inspect_named(
     elf: &Elf<'_, File>,
     library: &Library,
     functions: &[(&'static str, u64)],
     path: &[u8],
     root: Option<&Root>,
-) -> Result<Inspection, (&'static str, u64)> {
-    for (name, address) in functions {
-        if elf.code_offset(*address).is_none() {
-            return Err((name, *address));
-        }
-    }
+    returns: Returns,
+) -> Result<Inspection, ElfError> {
     let function = |call: &Call| {
         let (_, address) = functions.iter().find(|(name, _)| *name == call.symbol)?;
         Some(Function {
@@ -87,7 +99,7 @@ pub(super) fn inspect_named(
         })
     };
     let own: Vec<_> = library.calls.iter().map(function).collect();
-    Ok(found(elf, library, &own, path, root))
+    found(elf, library, &own, path, root, returns)
 }
 
 fn found(
@@ -96,15 +108,16 @@ fn found(
     functions: &[Option<Function>],
     path: &[u8],
     root: Option<&Root>,
-) -> Inspection {
+    returns: Returns,
+) -> Result<Inspection, ElfError> {
     let version = version(elf, library, path, root);
-    Inspection {
+    Ok(Inspection {
         source: library.source,
         abi: library.abi,
         build_id: elf.build_id(),
-        probes: plan::probes(elf, library, functions, &version),
+        probes: plan::probes(elf, library, functions, &version, returns).ok_or(ElfError::Exits)?,
         library: version,
-    }
+    })
 }
 
 /// Name and version: from a text in the file, from one in the library beside

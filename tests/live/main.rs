@@ -17,6 +17,8 @@ mod support;
 mod bodies;
 mod command;
 mod finding;
+mod golang;
+mod harm;
 mod kernel;
 mod lifecycle;
 mod load;

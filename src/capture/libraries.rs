@@ -20,7 +20,9 @@ const SLICE: Duration = Duration::from_millis(3);
 pub(super) struct Libraries {
     pub(super) finder: Finder,
     attached: usize,
-    /// Files that were mapped and whose names promise nothing.
+    /// Files that were mapped and whose names promise nothing: those that may
+    /// be programs, and libraries.
+    programs: VecDeque<Mapped>,
     waiting: VecDeque<Mapped>,
     /// Processes that were there at the start and of which only files with
     /// promising names were looked into.
@@ -53,16 +55,21 @@ impl Libraries {
         targets
     }
 
-    /// Looks into a file that was mapped: at once if its name is that of a
-    /// program or of a TLS library, else when there is time.
+    /// Files were mapped. Those with the name of a TLS library are looked into
+    /// at once, the others wait.
     pub(super) fn mapped(&mut self, mapped: Mapped) -> Vec<Target> {
         let name = mapped.mapping.file_name();
-        let other = !is_candidate(name) && memchr::memmem::find(name, b".so").is_some();
-        if !other {
+        if is_candidate(name) {
             return self.look(&mapped);
         }
-        if self.waiting.len() < MAX_WAITING {
-            self.waiting.push_back(mapped);
+        let program = memchr::memmem::find(name, b".so").is_none();
+        let queue = if program {
+            &mut self.programs
+        } else {
+            &mut self.waiting
+        };
+        if queue.len() < MAX_WAITING {
+            queue.push_back(mapped);
         }
         Vec::new()
     }
@@ -82,12 +89,18 @@ impl Libraries {
         targets
     }
 
-    /// Looks into what waits, for a moment.
-    pub(super) fn when_idle(&mut self) -> Vec<Target> {
+    /// Looks into what waits, for a moment: a large program takes its time,
+    /// and meanwhile somebody may map a TLS library. What is no program waits
+    /// until there are no records to be read (`idle`).
+    pub(super) fn look_on(&mut self, idle: bool) -> Vec<Target> {
         let until = Instant::now() + SLICE;
         let mut targets = Vec::new();
         while targets.is_empty() && Instant::now() < until {
-            if let Some(mapped) = self.waiting.pop_front() {
+            if let Some(mapped) = self.programs.pop_front() {
+                targets.extend(self.look(&mapped));
+            } else if !idle {
+                break;
+            } else if let Some(mapped) = self.waiting.pop_front() {
                 targets.extend(self.look(&mapped));
             } else if let Some(pid) = self.unlooked.pop() {
                 targets.extend(self.finder.every_file(pid, &mut self.seen));
@@ -97,6 +110,11 @@ impl Libraries {
             }
         }
         targets
+    }
+
+    /// Whether something waits to be looked into.
+    pub(super) fn is_behind(&self) -> bool {
+        !(self.programs.is_empty() && self.waiting.is_empty() && self.unlooked.is_empty())
     }
 
     fn look(&mut self, mapped: &Mapped) -> Vec<Target> {

@@ -386,15 +386,20 @@ impl Capture {
         loop {
             let consumed = self.consume(handle)?;
             self.follow_up()?;
-            if consumed == 0 {
-                let targets = self.libraries.when_idle();
+            if !self.settings.no_tls {
+                let targets = self.libraries.look_on(consumed == 0);
                 self.attach(targets, false)?;
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if consumed > 0 || left.is_zero() || self.shared.borrow().stopped {
                 return Ok(());
             }
-            if !self.wait(left.min(WAIT)) {
+            let wait = if self.libraries.is_behind() {
+                Duration::ZERO
+            } else {
+                left.min(WAIT)
+            };
+            if !self.wait(wait) {
                 return Ok(());
             }
         }

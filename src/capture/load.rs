@@ -9,7 +9,7 @@ use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::bpf::{HttpsniffSkel, HttpsniffSkelBuilder, OpenHttpsniffSkel};
 use super::kernel::Kernel;
-use super::{Plaintext, Settings};
+use super::{Plaintext, Settings, containers};
 
 /// The smallest ring that makes sense: a few of the largest records.
 const RING_MIN: u32 = 1 << 20;
@@ -28,6 +28,9 @@ pub(super) fn load(
         .open(storage)
         .context("cannot open the BPF object")?;
     set_up(&mut open, settings, kernel)?;
+    if let Some(selection) = &settings.containers {
+        containers::set_up(&mut open, selection)?;
+    }
     choose(&mut open, settings, kernel, plaintext);
     let skel = open
         .load()
@@ -102,6 +105,8 @@ fn choose(
         (&mut progs.tls_multi_emitter, multi),
         (&mut progs.tls_multi_enter, multi),
         (&mut progs.tls_multi_exit, multi),
+        (&mut progs.cgroup_made, settings.containers.is_some()),
+        (&mut progs.cgroup_gone, settings.containers.is_some()),
     ] {
         program.set_autoload(wanted);
     }

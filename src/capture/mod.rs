@@ -23,6 +23,7 @@ mod bpf;
 mod check;
 mod clock;
 mod connections;
+mod containers;
 mod decode;
 mod kernel;
 mod libraries;
@@ -34,6 +35,7 @@ pub use check::check;
 
 use attach::Links;
 use bpf::{HttpsniffSkel, types};
+use containers::Containers;
 use decode::Decoder;
 use kernel::Kernel;
 use libraries::Libraries;
@@ -76,6 +78,8 @@ pub struct Settings {
     pub follow: bool,
     /// Users to watch; empty: all. Applied in the kernel.
     pub uids: Vec<u32>,
+    /// Containers and units to watch; `None`: all. Applied in the kernel.
+    pub containers: Option<crate::container::Selection>,
     /// Masks command lines.
     pub redact: Option<Redact>,
     /// Size of the ring buffer in bytes (rounded up to a power of two).
@@ -146,6 +150,7 @@ pub struct Capture {
     libraries: Libraries,
     kernel: Kernel,
     settings: Settings,
+    containers: Option<Containers>,
     named: Vec<u32>,
     notices: Vec<String>,
     clock_taken: Instant,
@@ -180,11 +185,16 @@ impl Capture {
             libraries: Libraries::default(),
             kernel,
             settings: settings.clone(),
+            containers: settings.containers.clone().map(Containers::new),
             named: Vec::new(),
             notices,
             clock_taken: Instant::now(),
         };
         capture.watch_users()?;
+        if let Some(containers) = &capture.containers {
+            capture.links.attach_cgroups(&capture.skel)?;
+            containers.watch_all(&capture.skel)?;
+        }
         capture.links.attach_kernel(&capture.skel, plaintext)?;
         for pid in settings.pids.clone() {
             capture.watch(pid, settings.follow)?;
@@ -218,6 +228,8 @@ impl Capture {
         }
         let pids = if self.settings.selects_pids() {
             self.watched()
+        } else if let Some(containers) = &self.containers {
+            containers.processes()
         } else {
             procfs::all()
         };
@@ -380,6 +392,7 @@ impl Capture {
     /// What records ask for besides events: new programs may hold new
     /// libraries.
     fn follow_up(&mut self) -> Result<()> {
+        self.follow_cgroups()?;
         let (executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
         if self.settings.no_tls {
             return Ok(());
@@ -389,6 +402,18 @@ impl Capture {
         for pid in seen_tls {
             let why = self.libraries.why_not(pid);
             self.shared.borrow_mut().decoder.explain_tls(pid, why);
+        }
+        Ok(())
+    }
+
+    /// Units and containers that start or end.
+    fn follow_cgroups(&mut self) -> Result<()> {
+        let Some(containers) = &mut self.containers else {
+            return Ok(());
+        };
+        for change in self.shared.borrow_mut().decoder.take_cgroups() {
+            let notice = containers.changed(&self.skel, &change)?;
+            self.notices.extend(notice);
         }
         Ok(())
     }

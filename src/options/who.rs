@@ -5,6 +5,7 @@ use std::fs;
 use super::Failure;
 use super::parse::items;
 use crate::caller::Account;
+use crate::container::{NotFound, Selection};
 
 /// The numbers of `--pid`, not looked up.
 pub(super) fn pids(values: &[String]) -> Result<Vec<u32>, Failure> {
@@ -75,6 +76,27 @@ pub(super) fn users(values: &[String]) -> Result<Vec<u32>, Failure> {
                 })
         })
         .collect()
+}
+
+/// The cgroups of `--container`.
+pub(super) fn containers(
+    values: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Option<Selection>, Failure> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let selection = Selection::new(values).map_err(|(text, error)| {
+        let message = format!("--container {text}: {error}");
+        match error {
+            NotFound::Ambiguous(_) | NotFound::TooShort | NotFound::Empty => {
+                Failure::usage(message)
+            }
+            _ => Failure::failed(message),
+        }
+    })?;
+    notes.extend(selection.notes.iter().cloned());
+    Ok(Some(selection))
 }
 
 #[cfg(test)]

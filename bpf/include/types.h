@@ -244,6 +244,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	struct task_struct *group_leader;
 	struct css_set *cgroups;
+	void *stack;
 };
 
 #pragma clang attribute pop

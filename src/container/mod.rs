@@ -6,12 +6,14 @@
 //! the inode number of its directory. Machines with version 2 have one
 //! hierarchy; those with version 1 one per controller, and hybrid ones both.
 
+mod name;
 mod names;
 mod select;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use name::ContainerName;
 pub use names::Names;
 pub use select::{NotFound, Selection};
 pub use tree::{Cgroup, Controller, Hierarchy, Tree};

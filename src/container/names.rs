@@ -77,17 +77,36 @@ enum Kind {
 }
 
 impl Names {
-    /// Reads them all. `root` is `/` but in tests.
+    /// Knows where they are and has not read any. `root` is `/` but in tests.
     #[must_use]
-    pub fn read(root: &Path) -> Self {
-        let mut names = Self {
+    pub fn new(root: &Path) -> Self {
+        Self {
             sources: sources(root),
             known: FxHashMap::default(),
-        };
+        }
+    }
+
+    /// Reads them all.
+    #[must_use]
+    pub fn read(root: &Path) -> Self {
+        let mut names = Self::new(root);
         for source in names.sources.clone() {
             names.all_of(&source);
         }
         names
+    }
+
+    /// The name to show of a container, read once.
+    pub fn first(&mut self, id: &str, path: &str) -> Option<String> {
+        if !self.known.contains_key(id) {
+            if self.known.len() >= MAX_ENTRIES {
+                self.known.clear();
+            }
+            self.look_again(id);
+            // Nor is it read again when there is none.
+            self.known.entry(id.to_owned()).or_default();
+        }
+        self.of(id, path).next().map(str::to_owned)
     }
 
     /// What the container with this id and this cgroup path is called, the

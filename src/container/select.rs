@@ -10,7 +10,7 @@ use super::tree::{Cgroup, Controller, Tree, container_of_path, name_of};
 use super::{SHORT_ID, short};
 
 /// The fewest characters of an id that stand for it.
-const SHORTEST_PREFIX: usize = 3;
+pub(super) const SHORTEST_PREFIX: usize = 3;
 /// Containers that an error lists.
 const LISTED: usize = 6;
 /// What the names of systemd's units end with that have cgroups (systemd.unit(5)).
@@ -252,7 +252,7 @@ fn mean<'a>(
     if !found.is_empty() {
         return Ok((Meaning::Id(bare.to_owned()), found));
     }
-    if UNITS.iter().any(|end| bare.ends_with(end)) && !bare.contains('/') {
+    if is_unit(bare) {
         found = directory(bare);
         if !found.is_empty() {
             note_several(text, "cgroups", paths(&found), notes);
@@ -307,8 +307,13 @@ fn mean<'a>(
     }))
 }
 
+/// Whether this is the name of a systemd unit.
+pub(super) fn is_unit(text: &str) -> bool {
+    !text.contains('/') && UNITS.iter().any(|end| text.ends_with(end))
+}
+
 /// Whether an id of the usual form begins with `prefix`.
-fn is_begun(id: &str, prefix: &str) -> bool {
+pub(super) fn is_begun(id: &str, prefix: &str) -> bool {
     id.len() == 64 && id.starts_with(prefix)
 }
 

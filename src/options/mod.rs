@@ -168,6 +168,8 @@ pub struct Shown {
     pub utc: bool,
     /// Requests too, as soon as they are there.
     pub partial: bool,
+    /// All processes are of one container.
+    pub one_container: bool,
 }
 
 impl Options {
@@ -340,6 +342,7 @@ fn shown(
         color,
         utc: cli.utc,
         partial: cli.partial,
+        one_container: cli.container.len() == 1,
     }))
 }
 
@@ -446,6 +449,11 @@ fn filter(cli: &Cli) -> Result<Filter, Failure> {
         paths: parse::patterns("--path", &cli.path, false)?,
         statuses: parse::patterns("--status", &cli.status, true)?,
         ports: ports.collect::<Result<_, _>>()?,
+        containers: if cli.read.is_some() {
+            who::containers_of_file(&cli.container)?
+        } else {
+            Vec::new()
+        },
     })
 }
 

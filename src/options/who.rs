@@ -5,7 +5,7 @@ use std::fs;
 use super::Failure;
 use super::parse::items;
 use crate::caller::Account;
-use crate::container::{NotFound, Selection};
+use crate::container::{ContainerName, NotFound, Selection};
 
 /// The numbers of `--pid`, not looked up.
 pub(super) fn pids(values: &[String]) -> Result<Vec<u32>, Failure> {
@@ -97,6 +97,21 @@ pub(super) fn containers(
     })?;
     notes.extend(selection.notes.iter().cloned());
     Ok(Some(selection))
+}
+
+/// The containers of `--container` as a capture file knows them.
+pub(super) fn containers_of_file(values: &[String]) -> Result<Vec<ContainerName>, Failure> {
+    values
+        .iter()
+        .map(|text| {
+            ContainerName::new(text).ok_or_else(|| {
+                Failure::usage(format!(
+                    "--container {text}: a capture file knows containers by id and name, \
+                     no systemd units and no paths"
+                ))
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

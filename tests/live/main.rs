@@ -16,6 +16,7 @@ mod support;
 
 mod bodies;
 mod command;
+mod containers;
 mod kernel;
 mod lifecycle;
 mod load;

@@ -4,6 +4,7 @@
 //! Nothing here waits a fixed time: readiness is a line of output, a file that
 //! appears or a port that accepts.
 
+pub(crate) mod cgroups;
 pub(crate) mod clients;
 pub(crate) mod exchange;
 pub(crate) mod files;

@@ -22,6 +22,15 @@ pub(super) struct Change {
     pub(super) watched: bool,
 }
 
+/// What follows from a change.
+#[derive(Default)]
+pub(super) struct News {
+    /// What to tell the user.
+    pub(super) notice: Option<String>,
+    /// Processes whose start was not seen, because they were not watched yet.
+    pub(super) joined: Vec<u32>,
+}
+
 /// What `--container` selects, kept up to date.
 pub(super) struct Containers {
     selection: Selection,
@@ -51,26 +60,29 @@ impl Containers {
         self.selection.processes()
     }
 
-    /// Takes note of a change; what to tell the user.
-    pub(super) fn changed(
-        &mut self,
-        skel: &HttpsniffSkel<'_>,
-        change: &Change,
-    ) -> Result<Option<String>> {
+    /// Takes note of a change.
+    pub(super) fn changed(&mut self, skel: &HttpsniffSkel<'_>, change: &Change) -> Result<News> {
+        let mut news = News::default();
         if change.gone {
-            return Ok(self.selection.ended(&change.path));
+            news.notice = self.selection.ended(&change.path);
+            return Ok(news);
         }
         if !change.watched {
             if !self.selection.wants(&change.path) {
-                return Ok(None);
+                return Ok(news);
             }
             let Some(cgroup) = self.find(change) else {
-                return Ok(None);
+                return Ok(news);
             };
             watch(skel, &cgroup)
                 .with_context(|| format!("cannot watch the cgroup {}", cgroup.path))?;
+            news.joined = cgroup.processes();
+            let within = cgroup.descendants();
+            news.joined
+                .extend(within.iter().flat_map(Cgroup::processes));
         }
-        Ok(self.selection.started(&change.path))
+        news.notice = self.selection.started(&change.path);
+        Ok(news)
     }
 
     /// The cgroup that a record tells of; `None` if it is gone again.

@@ -403,11 +403,12 @@ impl Capture {
     /// What records ask for besides events: new programs may hold new
     /// libraries.
     fn follow_up(&mut self) -> Result<()> {
-        self.follow_cgroups()?;
-        let (executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
+        let joined = self.follow_cgroups()?;
+        let (mut executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
         if self.settings.no_tls {
             return Ok(());
         }
+        executed.extend(joined);
         let targets = self.libraries.look(&executed, &seen_tls);
         self.attach(targets, false)?;
         for pid in seen_tls {
@@ -417,16 +418,19 @@ impl Capture {
         Ok(())
     }
 
-    /// Units and containers that start or end.
-    fn follow_cgroups(&mut self) -> Result<()> {
+    /// Units and containers that start or end. Gives the processes that are
+    /// watched only now, although they run already.
+    fn follow_cgroups(&mut self) -> Result<Vec<u32>> {
+        let mut joined = Vec::new();
         let Some(containers) = &mut self.containers else {
-            return Ok(());
+            return Ok(joined);
         };
         for change in self.shared.borrow_mut().decoder.take_cgroups() {
-            let notice = containers.changed(&self.skel, &change)?;
-            self.notices.extend(notice);
+            let news = containers.changed(&self.skel, &change)?;
+            self.notices.extend(news.notice);
+            joined.extend(news.joined);
         }
-        Ok(())
+        Ok(joined)
     }
 
     /// These connections' bytes need not be copied any more; they are still

@@ -80,8 +80,8 @@ pub struct Cli {
     ///
     /// Docker's, Podman's, containerd's (Kubernetes, nerdctl), CRI-O's and
     /// LXC's, by id, the beginning of an id, name, or POD/NAME; or any cgroup
-    /// by name or path: nginx.service, user-1000.slice. One that starts again
-    /// under its name is watched again.
+    /// by name or path: nginx.service, user-1000.slice. One that does not run
+    /// is watched when it starts, and whenever it starts again.
     #[arg(long, value_name = "ID or NAME", help_heading = "Who")]
     pub container: Vec<String>,
 

@@ -52,6 +52,9 @@ impl Containers {
             watch(skel, cgroup)
                 .with_context(|| format!("cannot watch the cgroup {}", cgroup.path))?;
         }
+        for cgroup in &self.selection.expected {
+            await_at(skel, cgroup);
+        }
         Ok(())
     }
 
@@ -157,14 +160,19 @@ fn watch(skel: &HttpsniffSkel<'_>, cgroup: &Cgroup) -> Result<()> {
             add(skel, cgroup, types::cgroup_watch::CGROUP_INSIDE)?;
         }
     }
+    await_at(skel, cgroup);
+    Ok(())
+}
+
+/// Has the kernel side watch what is made in this place.
+fn await_at(skel: &HttpsniffSkel<'_>, cgroup: &Cgroup) {
     if let Some(place) = place(cgroup) {
-        // Without it, its successor is found by its name, a little later.
+        // Without it, it is found by its name, a little later.
         let _ = skel
             .maps
             .awaited_cgroups
             .update(&place, &1u32.to_ne_bytes(), MapFlags::ANY);
     }
-    Ok(())
 }
 
 fn add(

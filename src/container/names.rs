@@ -40,6 +40,13 @@ const CONTAINERD: [&str; 4] = [
     "/var/snap/microk8s/common/run/containerd",
     "/run/k0s/containerd",
 ];
+/// Where systemd finds the units of the system (systemd.unit(5)).
+const UNITS: [&str; 4] = [
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+];
 /// What containerd calls the folder of its running containers.
 const TASKS: [&str; 2] = [
     "io.containerd.runtime.v2.task",
@@ -58,6 +65,7 @@ struct Known {
 /// The names of this machine's containers, also of those that do not run.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
+    root: PathBuf,
     sources: Vec<Source>,
     known: FxHashMap<String, Vec<Known>>,
 }
@@ -81,6 +89,7 @@ impl Names {
     #[must_use]
     pub fn new(root: &Path) -> Self {
         Self {
+            root: root.to_owned(),
             sources: sources(root),
             known: FxHashMap::default(),
         }
@@ -126,6 +135,38 @@ impl Names {
             .iter()
             .filter(move |(_, known)| known.iter().any(|k| k.names.iter().any(|n| n == name)))
             .map(|(id, _)| id.as_str())
+    }
+
+    /// As [`ids`](Self::ids), of those only that a user cannot have made up.
+    pub fn trusted_ids<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let is_it = |k: &Known, name| k.owner.is_none() && k.names.iter().any(|n| n == name);
+        self.known
+            .iter()
+            .filter(move |(_, known)| known.iter().any(|k| is_it(k, name)))
+            .map(|(id, _)| id.as_str())
+    }
+
+    /// The ids that begin so, running or not.
+    pub fn begun<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        let ids = self.known.keys().map(String::as_str);
+        ids.filter(move |id| id.starts_with(prefix))
+    }
+
+    /// Whether systemd has a unit of this name to start.
+    #[must_use]
+    pub fn is_unit(&self, name: &str) -> bool {
+        // name@instance.service is made of name@.service.
+        let template = name.split_once('@').and_then(|(before, after)| {
+            let (_, kind) = after.rsplit_once('.')?;
+            Some(format!("{before}@.{kind}"))
+        });
+        UNITS.iter().any(|folder| {
+            let folder = self.root.join(folder.trim_start_matches('/'));
+            [Some(name), template.as_deref()]
+                .into_iter()
+                .flatten()
+                .any(|name| folder.join(name).is_file())
+        })
     }
 
     /// Reads again what is said of one container.

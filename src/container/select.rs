@@ -32,9 +32,6 @@ pub enum NotFound {
         "at least {SHORTEST_PREFIX} characters of an id are needed, or a name, or a systemd unit"
     )]
     TooShort,
-    /// Its name is known, but it has no cgroup.
-    #[error("that container ({0}) does not run: start it first")]
-    Stopped(String),
     /// Nothing is called so.
     #[error("no container, systemd unit or cgroup is called so, and no id begins so; {0}")]
     Unknown(String),
@@ -72,6 +69,8 @@ struct Wanted {
     meaning: Meaning,
     /// Cgroups of it that there are.
     running: usize,
+    /// There were some before.
+    ran: bool,
 }
 
 /// All that `--container` asks for.
@@ -86,6 +85,9 @@ pub struct Selection {
     /// The cgroups that were there at the start, in these hierarchies, none
     /// within another.
     pub cgroups: Vec<Cgroup>,
+    /// Where those that do not run are likely to be when they do: cgroups
+    /// that are not there, their ids 0.
+    pub expected: Vec<Cgroup>,
     /// Remarks for the user.
     pub notes: Vec<String>,
 }
@@ -119,7 +121,13 @@ impl Selection {
                 text: text.clone(),
                 meaning,
                 running: 0,
+                ran: !cgroups.is_empty(),
             });
+            if cgroups.is_empty() {
+                notes.push(format!(
+                    "--container {text} does not run: it is watched when it starts"
+                ));
+            }
             found.push(cgroups);
         }
         let (unified, controller) = hierarchies(tree, &found);
@@ -131,11 +139,17 @@ impl Selection {
         for (wanted, found) in wanted.iter_mut().zip(&found) {
             let found: Vec<&Cgroup> = found.iter().filter(looked_at).copied().collect();
             wanted.running = found.len();
-            if found.is_empty() {
+            if found.is_empty() && wanted.ran {
                 return Err((wanted.text.clone(), NotFound::Scattered));
             }
             cgroups.extend(found.into_iter().cloned());
         }
+        let expected = wanted
+            .iter()
+            .filter(|wanted| !wanted.ran)
+            .flat_map(|wanted| expected(&wanted.meaning, tree, &names))
+            .filter(|cgroup| looked_at(&&cgroup))
+            .collect();
         let all = cgroups.clone();
         cgroups.retain(|c| !all.iter().any(|other| c.is_within(other)));
         cgroups.sort_by_key(|c| (c.hierarchy, c.id));
@@ -146,6 +160,7 @@ impl Selection {
             unified,
             controller,
             cgroups,
+            expected,
             notes,
         })
     }
@@ -188,11 +203,13 @@ impl Selection {
         let container = container_of_path(path);
         let wanted = self.wanted.get_mut(index)?;
         wanted.running += 1;
+        let again = if wanted.ran { " again" } else { "" };
+        wanted.ran = true;
         (wanted.running == 1).then(|| match container {
             Some(id) if short(&id) != wanted.text => {
-                format!("{} runs again: {}", wanted.text, short(&id))
+                format!("{} runs{again}: {}", wanted.text, short(&id))
             }
-            _ => format!("{} runs again", wanted.text),
+            _ => format!("{} runs{again}", wanted.text),
         })
     }
 
@@ -296,8 +313,8 @@ fn mean<'a>(
             }
         }
     }
-    if let Some(id) = names.ids(bare).next() {
-        return Err(NotFound::Stopped(short(id).to_owned()));
+    if let Some(meaning) = stopped(bare, names)? {
+        return Ok((meaning, Vec::new()));
     }
     let running: Vec<&Cgroup> = all(&|c| c.container().is_some());
     Err(NotFound::Unknown(if running.is_empty() {
@@ -305,6 +322,68 @@ fn mean<'a>(
     } else {
         format!("running are {}", list(&running, names, SHORT_ID))
     }))
+}
+
+/// What does not run but is known to be there.
+fn stopped(bare: &str, names: &Names) -> Result<Option<Meaning>, NotFound> {
+    if names.ids(bare).next().is_some() {
+        return Ok(Some(Meaning::Name(bare.to_owned())));
+    }
+    if bare.len() >= SHORTEST_PREFIX && bare.bytes().all(|c| c.is_ascii_hexdigit()) {
+        let prefix = bare.to_ascii_lowercase();
+        let mut ids: Vec<&str> = names.begun(&prefix).collect();
+        ids.sort_unstable();
+        match ids.as_slice() {
+            [] => {}
+            [id] => return Ok(Some(Meaning::Id((*id).to_owned()))),
+            several => {
+                let several: Vec<&str> = several
+                    .iter()
+                    .take(LISTED)
+                    .map(|id| id.get(..2 * SHORT_ID).unwrap_or(id))
+                    .collect();
+                return Err(NotFound::Ambiguous(several.join(", ")));
+            }
+        }
+    }
+    let service = format!("{bare}.service");
+    let unit = [bare, service.as_str()]
+        .into_iter()
+        .find(|name| is_unit(name) && names.is_unit(name));
+    Ok(unit.map(|name| Meaning::Directory(name.to_owned())))
+}
+
+/// Where systemd, Docker and Podman make the cgroup of what does not run yet.
+/// Others are recognised when they are made.
+fn expected(meaning: &Meaning, tree: &Tree, names: &Names) -> Vec<Cgroup> {
+    let ids: Vec<&str> = match meaning {
+        Meaning::Id(id) => vec![id],
+        Meaning::Name(name) => names.trusted_ids(name).collect(),
+        Meaning::Directory(_) | Meaning::Path(_) => Vec::new(),
+    };
+    let mut places: Vec<(&str, String)> = Vec::new();
+    if let Meaning::Directory(name) = meaning {
+        places.push(("/system.slice", name.clone()));
+    }
+    for id in ids {
+        places.push(("/docker", id.to_owned()));
+        places.push(("/system.slice", format!("docker-{id}.scope")));
+        places.push(("/libpod_parent", format!("libpod-{id}")));
+        places.push(("/machine.slice", format!("libpod-{id}.scope")));
+    }
+    let mut found = Vec::new();
+    for (parent, name) in places {
+        for above in tree.cgroups.iter().filter(|c| c.path == parent) {
+            found.push(Cgroup {
+                hierarchy: above.hierarchy,
+                id: 0,
+                parent: above.id,
+                path: format!("{parent}/{name}"),
+                directory: above.directory.join(&name),
+            });
+        }
+    }
+    found
 }
 
 /// Whether this is the name of a systemd unit.
@@ -374,7 +453,10 @@ fn hierarchies(tree: &Tree, found: &[Vec<&Cgroup>]) -> (bool, Option<Controller>
     let is_populated = |c: &Cgroup| {
         !c.processes().is_empty() || c.descendants().iter().any(|c| !c.processes().is_empty())
     };
-    let unified = found.iter().flatten().any(|c| c.hierarchy == 0);
+    // Where what does not run yet will be is not known: everywhere.
+    let open = found.iter().any(Vec::is_empty);
+    let unified = found.iter().flatten().any(|c| c.hierarchy == 0)
+        || open && tree.hierarchies.iter().any(|h| h.number == 0);
     let lacking: Vec<&Vec<&Cgroup>> = found
         .iter()
         .filter(|cgroups| {
@@ -397,7 +479,7 @@ fn hierarchies(tree: &Tree, found: &[Vec<&Cgroup>]) -> (bool, Option<Controller>
             continue;
         };
         let rank = PREFERRED.len() - rank;
-        if covered > 0
+        if (covered > 0 || open)
             && best
                 .as_ref()
                 .is_none_or(|(c, r, _)| (covered, rank) > (*c, *r))

@@ -169,10 +169,6 @@ fn names_of_docker() {
     );
     assert_eq!(machine.paths(&["/abc"]), [scope.as_str()]);
     assert_eq!(
-        machine.select(&["stopped"]).unwrap_err(),
-        NotFound::Stopped("d00000000000".to_owned())
-    );
-    assert_eq!(
         machine.select(&["web"]).unwrap_err().to_string(),
         "no container, systemd unit or cgroup is called so, and no id begins so; \
          running are abc (abc100000000)"
@@ -387,4 +383,65 @@ fn what_starts_again_is_recognised() {
         Some("web runs again: b00000000000")
     );
     assert!(selection.wants("/user.slice/nginx.service"));
+}
+
+#[test]
+fn what_does_not_run_yet_is_awaited() {
+    let (a, b) = (id("abc1"), id("abd"));
+    let machine = Machine::new(&["/system.slice/x.service", "/docker/y"]);
+    machine.cgroup("pids", "/system.slice/x.service", Some(7));
+    machine.cgroup("memory", "/elsewhere", None);
+    machine.docker(&a, "web");
+    machine.docker(&b, "db");
+    machine.write("/etc/systemd/system/api.service", "");
+    machine.write("/lib/systemd/system/job@.service", "");
+    let expected = |typed: &str| {
+        let selection = machine.select(&[typed]).unwrap();
+        assert!(selection.cgroups.is_empty());
+        assert!(selection.unified);
+        assert_eq!(selection.controller.map(|c| c.hierarchy), Some(3));
+        assert_eq!(
+            selection.notes,
+            [format!(
+                "--container {typed} does not run: it is watched when it starts"
+            )]
+        );
+        let places = selection.expected.into_iter();
+        let mut places: Vec<_> = places.map(|c| (c.hierarchy, c.path)).collect();
+        places.sort();
+        places
+    };
+    let scope = format!("/system.slice/docker-{a}.scope");
+    let of_web = [
+        (0, format!("/docker/{a}")),
+        (0, scope.clone()),
+        (3, scope.clone()),
+    ];
+    for typed in ["web", "/web", "abc", a.as_str()] {
+        assert_eq!(expected(typed), of_web, "{typed}");
+    }
+    for (typed, unit) in [
+        ("api", "api.service"),
+        ("api.service", "api.service"),
+        ("job@1.service", "job@1.service"),
+    ] {
+        let path = format!("/system.slice/{unit}");
+        assert_eq!(expected(typed), [(0, path.clone()), (3, path)]);
+    }
+    assert!(matches!(machine.select(&["ab"]), Err(NotFound::Unknown(_))));
+    assert!(matches!(
+        machine.select(&["nothing.service"]),
+        Err(NotFound::Unknown(_))
+    ));
+    machine.docker(&id("abc2"), "other");
+    assert_eq!(
+        machine.select(&["abc"]).unwrap_err(),
+        NotFound::Ambiguous("abc100000000000000000000, abc200000000000000000000".to_owned())
+    );
+    let mut selection = machine.select(&["web"]).unwrap();
+    assert!(selection.wants(&scope));
+    assert_eq!(
+        selection.started(&scope).as_deref(),
+        Some("web runs: abc100000000")
+    );
 }

@@ -14,6 +14,7 @@ use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::lock;
+use crate::support::podman::Podman;
 use crate::support::process::{Process, eventually};
 use crate::support::servers::{PYTHON, Server, http_server, nginx, program};
 use crate::support::skip::{needs, skipped};
@@ -412,56 +413,21 @@ fn what_cannot_be_watched_is_said() {
     }
 }
 
-/// A container of Podman's own.
-struct Podman {
-    name: String,
+/// curl in one of Podman's containers.
+fn request(server: &Server, target: &str) -> Command {
+    let mut command = Command::new("curl");
+    command.args(["-q", "-sS", "--fail", "--http1.1", "--noproxy", "*"]);
+    command.args(["--cacert", "/cert.pem", "-o", "/dev/null"]);
+    command.arg(format!("{}{target}", server.url()));
+    command
 }
 
-impl Podman {
-    /// `podman run` with a program of this machine and its network.
-    fn command(&self, root: &std::path::Path, command: &Command) -> Command {
-        let mut podman = Command::new("podman");
-        // crun of Debian 12 does not know hybrid machines.
-        podman.args([
-            "--runtime",
-            "runc",
-            "--cgroup-manager",
-            "cgroupfs",
-            "run",
-            "--interactive",
-            "--rm",
-        ]);
-        podman.args(["--name", &self.name, "--network", "host"]);
-        // No more than what a container or virtual machine may be allowed.
-        podman.args([
-            "--ulimit",
-            "nofile=1024:1024",
-            "--ulimit",
-            "nproc=1024:1024",
-        ]);
-        podman.args(["--security-opt", "seccomp=unconfined"]);
-        podman.args(["-v", "/usr:/usr:ro", "-v", "/etc:/etc:ro", "--rootfs"]);
-        podman.arg(root).arg(command.get_program());
-        podman.args(command.get_args());
-        podman
-    }
-}
-
-impl Drop for Podman {
-    fn drop(&mut self) {
-        let mut remove = Command::new("podman");
-        remove.args(["rm", "--force", "--ignore", &self.name]);
-        drop(remove.output());
-    }
-}
-
-/// A root for a container that uses this machine's programs.
-fn root_file_system() -> tempfile::TempDir {
-    let root = folder();
-    for name in ["bin", "lib", "lib64", "sbin"] {
-        std::os::unix::fs::symlink(format!("usr/{name}"), root.path().join(name)).unwrap();
-    }
-    root
+/// curl outside of them.
+fn request_outside(server: &Server, certificate: &Certificate) -> Command {
+    let mut command = curl(Some(certificate));
+    command.args(["-o", "/dev/null"]);
+    command.arg(format!("{}/35.bin?at=outside", server.url()));
+    command
 }
 
 /// Podman makes the cgroups, keeps the name, and gives it to new containers,
@@ -473,45 +439,26 @@ fn podman_by_name() {
     let docroot = Docroot::new(&[35, 70_000]);
     let certificate = Certificate::new();
     let server = nginx(&docroot, Some(&certificate));
-    let root = root_file_system();
-    fs::copy(certificate.path(), root.path().join("cert.pem")).unwrap();
-    let podman = Podman {
-        name: format!("web-{}", unique()),
+    let podman = match Podman::new(&certificate) {
+        Ok(podman) => podman,
+        Err(reason) => return skipped("podman_by_name", &reason),
     };
-    let mut works = podman.command(root.path(), &Command::new("/usr/bin/true"));
-    let works = works.output().unwrap();
-    if !works.status.success() {
-        let said = String::from_utf8_lossy(&works.stderr);
-        return skipped("podman_by_name", &format!("podman cannot run: {said}"));
-    }
-    let request = |numbers: &str| {
-        let mut command = Command::new("curl");
-        command.args(["-q", "-sS", "--fail", "--http1.1", "--noproxy", "*"]);
-        command.args(["--cacert", "/cert.pem", "-o", "/dev/null"]);
-        command.arg(format!("{}/70000.bin?n={numbers}", server.url()));
-        command
-    };
-    // The first waits to be told to go on: --container wants a running one.
+    // The first runs and waits when capturing begins.
     let mut waiting = Command::new("/bin/sh");
-    waiting.args([
-        "-c",
-        "echo up; read -r go; exec \"$@\"",
-        "sh",
-        "/usr/bin/curl",
-    ]);
-    waiting.args(request("1").get_args());
-    let mut first = Process::spawn(&mut podman.command(root.path(), &waiting));
+    waiting.args(["-c", "echo up; read -r go; exec curl \"$@\"", "sh"]);
+    waiting.args(request(&server, "/70000.bin?n=1").get_args());
+    let mut first = Process::spawn(&mut podman.run(&waiting));
     first.line_with("up");
     let watch = Httpsniff::new()
         .json()
         .args(["--container", &podman.name])
         .start();
-    run(&mut get_outside(&server, &certificate));
+    run(&mut request_outside(&server, &certificate));
     first.send("go");
     first.finish();
     for number in 2..=4 {
-        run(&mut podman.command(root.path(), &request(&number.to_string())));
-        run(&mut get_outside(&server, &certificate));
+        run(&mut podman.run(&request(&server, &format!("/70000.bin?n={number}"))));
+        run(&mut request_outside(&server, &certificate));
     }
     let outcome = watch.stop().success();
     let expected: Vec<_> = (1..=4)
@@ -533,9 +480,28 @@ fn podman_by_name() {
     }
 }
 
-fn get_outside(server: &Server, certificate: &Certificate) -> Command {
-    let mut command = curl(Some(certificate));
-    command.args(["-o", "/dev/null"]);
-    command.arg(format!("{}/35.bin?at=outside", server.url()));
-    command
+/// A container that is there and does not run: watched when it starts.
+#[test]
+fn podman_before_the_start() {
+    needs!("curl", "podman", "runc");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[35, 70_000]);
+    let certificate = Certificate::new();
+    let server = nginx(&docroot, Some(&certificate));
+    let podman = match Podman::new(&certificate) {
+        Ok(podman) => podman,
+        Err(reason) => return skipped("podman_before_the_start", &reason),
+    };
+    run(&mut podman.create(&request(&server, "/70000.bin")));
+    let watch = Httpsniff::new()
+        .json()
+        .args(["--container", &podman.name])
+        .start();
+    run(&mut request_outside(&server, &certificate));
+    run(&mut podman.start());
+    let outcome = watch.stop().success();
+    let expected = [Expected::get("/70000.bin", docroot.content("70000.bin"))];
+    assert_exchanges("the container", &outcome.exchanges(), &expected);
+    let said = format!("{} does not run: it is watched", podman.name);
+    assert!(outcome.stderr.contains(&said), "{}", outcome.stderr);
 }

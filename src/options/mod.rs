@@ -131,7 +131,7 @@ pub struct Live {
     /// Users to watch; empty: all.
     pub uids: Vec<u32>,
     /// Containers and units to watch; `None`: all.
-    pub containers: Option<Selection>,
+    pub containers: Option<Box<Selection>>,
     /// Size of the ring buffer in bytes.
     pub ring_bytes: u32,
     /// Stop after this time.
@@ -382,7 +382,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         pids,
         follow: cli.follow || command.is_some(),
         uids,
-        containers,
+        containers: containers.map(Box::new),
         ring_bytes,
         duration,
         ready_file: cli.ready_file,

@@ -17,6 +17,8 @@ mod support;
 mod bodies;
 mod command;
 mod containers;
+mod golang;
+mod harm;
 mod kernel;
 mod lifecycle;
 mod load;

@@ -8,6 +8,7 @@ pub(crate) mod cgroups;
 pub(crate) mod clients;
 pub(crate) mod exchange;
 pub(crate) mod files;
+pub(crate) mod golang;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
 pub(crate) mod podman;

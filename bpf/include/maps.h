@@ -130,6 +130,8 @@ struct tls_conn {
 	 */
 	__u64 calls;
 	__u64 closing;
+	/* Go: the handshake was seen to end well. */
+	__u64 ready;
 	/* The socket below it, 0 when unknown, and its facts. */
 	__u64 socket;
 	struct conn conn;
@@ -153,6 +155,8 @@ enum tls_call_flag {
 	CALL_NO_BUFFER = 4,
 	/* The buffer is on the goroutine's stack: its distance from the end. */
 	CALL_ON_STACK = 8,
+	/* The bytes have been reported when it began. */
+	CALL_REPORTED = 16,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

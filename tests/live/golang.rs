@@ -10,7 +10,7 @@ use crate::support::golang::{self, Build};
 use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::lock;
 use crate::support::process::Process;
-use crate::support::servers::{Server, go, http_server};
+use crate::support::servers::{Server, go};
 use crate::support::skip::{needs, skipped};
 use crate::views::check;
 

@@ -30,6 +30,8 @@ enum tls_cookie {
 	COOKIE_UNSURE = 512,
 	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
 	COOKIE_PEEK_FLAG = 1024,
+	/* Go: the arguments are behind the return address when it returns. */
+	COOKIE_KEPT = 2048,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -160,7 +162,7 @@ static __always_inline void go_begun(const struct who *who, __u64 object)
 static __always_inline bool go_counts(const struct tls_call *call, __u64 cookie)
 {
 	return cookie & COOKIE_GO && call->direction != DIRECTION_NONE &&
-	       !(call->flags & CALL_INNER);
+	       !(call->flags & (CALL_INNER | CALL_LATE));
 }
 
 /*
@@ -343,6 +345,28 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 	return 0;
 }
 
+/*
+ * A function of Go ends whose beginning was not seen: on a connection that was
+ * idle when it was attached to, a goroutine was waiting in Read. It is made up
+ * from the arguments; false if they are not to be trusted.
+ */
+static __always_inline bool go_late(struct pt_regs *ctx, __u64 cookie, struct tls_call *call)
+{
+	__u64 arguments[3], result = PT_REGS_RC(ctx);
+
+	if (!(cookie & COOKIE_KEPT) ||
+	    bpf_probe_read_user(arguments, sizeof(arguments), (void *)(PT_REGS_SP(ctx) + 8)))
+		return false;
+	__builtin_memset(call, 0, sizeof(*call));
+	call->object = arguments[0];
+	call->buffer = arguments[1];
+	call->length = arguments[2];
+	call->entry_ns = bpf_ktime_get_ns();
+	call->direction = DIRECTION_RECEIVE;
+	call->flags = CALL_LATE;
+	return result && result <= call->length;
+}
+
 /* A function ends. */
 static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emitters)
 {
@@ -361,14 +385,17 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	if (cookie & COOKIE_NEW)
 		return tls_made(&who, result);
 	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
-	if (!thread || !thread->depth)
+	call = NULL;
+	if (thread) {
+		tls_unwind(thread, site.sp - 1);
+		call = tls_call_of(thread);
+	}
+	if (call && call->sp == site.sp) {
+		done = *call;
+		thread->depth--;
+	} else if (!go_late(ctx, cookie, &done)) {
 		return 0;
-	tls_unwind(thread, site.sp - 1);
-	call = tls_call_of(thread);
-	if (!call || call->sp != site.sp)
-		return 0;
-	done = *call;
-	thread->depth--;
+	}
 	if (cookie & COOKIE_GO && done.direction == DIRECTION_NONE && !result) {
 		/* It returns an error, or none. */
 		tls = tls_conn_known(done.object, site.key.tgid);

@@ -157,6 +157,8 @@ enum tls_call_flag {
 	CALL_ON_STACK = 8,
 	/* The bytes have been reported when it began. */
 	CALL_REPORTED = 16,
+	/* Its beginning was not seen. */
+	CALL_LATE = 32,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

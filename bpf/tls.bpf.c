@@ -201,7 +201,8 @@ static __always_inline bool go_eof(__u64 error)
 /*
  * What a goroutine writes is reported when the call begins: another one may
  * have read the answer before this one gets to run its last instruction. Only
- * when the handshake is done, without which nothing is sent.
+ * when the handshake is done, without which nothing is sent, and the socket
+ * known, which this call may be the first to tell.
  */
 static __always_inline void go_write(struct pt_regs *ctx, struct tls_call *call,
 				     struct tls_conn *tls, const struct who *who, __u64 cookie,
@@ -209,7 +210,7 @@ static __always_inline void go_write(struct pt_regs *ctx, struct tls_call *call,
 {
 	struct job job;
 
-	if (!tls->ready && !tls->bytes[0] && !tls->bytes[1])
+	if (!tls->socket || (!tls->ready && !tls->bytes[0] && !tls->bytes[1]))
 		return;
 	call->flags |= CALL_REPORTED;
 	__builtin_memset(&job, 0, sizeof(job));

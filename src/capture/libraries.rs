@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::mappings::Mapped;
 use crate::tls::Target;
 use crate::tls::find::{Finder, Seen};
-use crate::tls::guess::guess_tls;
+use crate::tls::guess::explain;
 use crate::tls::library::is_candidate;
 
 /// How many mappings wait to be looked into. What finds no room is looked at
@@ -128,8 +128,8 @@ impl Libraries {
         if !self.finder.used_by(pid).is_empty() {
             return None;
         }
-        Some(match guess_tls(pid) {
-            Some(name) => format!("{name} is not read"),
+        Some(match explain(&self.finder, pid) {
+            Some(unread) => unread.why,
             None => "a TLS library that httpsniff does not know".to_owned(),
         })
     }

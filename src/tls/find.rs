@@ -129,6 +129,8 @@ pub struct Finder {
     closures: FxHashSet<(FileKey, Vec<u8>)>,
     found: Vec<Found>,
     skipped: Vec<Skipped>,
+    /// Files with a TLS library that cannot be attached to, and why.
+    unusable: FxHashMap<FileKey, String>,
 }
 
 impl Finder {
@@ -314,6 +316,14 @@ impl Finder {
         &self.skipped
     }
 
+    /// Why the TLS library that is in a process's program cannot be attached
+    /// to; `None` if there is none that is known, or it can.
+    #[must_use]
+    pub fn why_not(&self, pid: u32) -> Option<String> {
+        let metadata = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        self.unusable.get(&FileKey::of(&metadata)).cloned()
+    }
+
     /// The found files that a process executes from, each once. Only what was
     /// looked at before counts: see [`process`](Self::process).
     #[must_use]
@@ -450,8 +460,8 @@ impl Finder {
         let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
-                let go = matches!(nothing, Err(ElfError::Go { .. }));
-                let reason = match nothing {
+                let inside = matches!(nothing, Err(ElfError::Go { .. } | ElfError::Exits));
+                let reason = match &nothing {
                     // It may be readable next time.
                     Err(ElfError::Io(error)) => {
                         self.skip(path, format!("cannot read it: {error}"));
@@ -460,7 +470,10 @@ impl Finder {
                     Err(error) => error.to_string(),
                     _ => "it has no SSL_read and SSL_write".to_owned(),
                 };
-                if named || go {
+                if named || inside {
+                    if self.unusable.len() < MAX_SKIPPED {
+                        self.unusable.insert(key, reason.clone());
+                    }
                     self.skip(path, reason);
                 }
                 self.remember(key, None);

@@ -16,6 +16,7 @@ mod support;
 
 mod bodies;
 mod command;
+mod containers;
 mod finding;
 mod golang;
 mod harm;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::mappings::Mapped;
 use crate::tls::Target;
 use crate::tls::find::{Finder, Seen};
-use crate::tls::guess::explain;
+use crate::tls::guess::Guesses;
 use crate::tls::library::is_candidate;
 
 /// How many mappings wait to be looked into. What finds no room is looked at
@@ -128,7 +128,7 @@ impl Libraries {
         if !self.finder.used_by(pid).is_empty() {
             return None;
         }
-        Some(match explain(&self.finder, pid) {
+        Some(match Guesses::default().explain(&self.finder, pid) {
             Some(unread) => unread.why,
             None => "a TLS library that httpsniff does not know".to_owned(),
         })

@@ -328,11 +328,20 @@ impl Finder {
     /// looked at before counts: see [`process`](Self::process).
     #[must_use]
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
+        self.used_indexes(pid)
+            .into_iter()
+            .filter_map(|index| self.found.get(index))
+            .collect()
+    }
+
+    /// As [`used_by`](Self::used_by), by their places in
+    /// [`found`](Self::found).
+    #[must_use]
+    pub fn used_indexes(&self, pid: u32) -> Vec<usize> {
         let mut indexes: Vec<usize> = Vec::new();
         if let Ok(text) = maps::read(pid) {
             let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
             let mapped = maps::parse(&text)
-                .filter(|mapping| is_candidate(mapping.file_name()))
                 .filter_map(|mapping| self.mapped.get(&MappedKey::of(&mapping, namespace)));
             indexes.extend(mapped);
         }
@@ -342,9 +351,6 @@ impl Finder {
         indexes.sort_unstable();
         indexes.dedup();
         indexes
-            .into_iter()
-            .filter_map(|index| self.found.get(index))
-            .collect()
     }
 
     /// The libraries of a root's loader cache.

@@ -2,8 +2,11 @@
 //! cannot be attached to, as a user would want to be told. Slow (it searches
 //! the program's constants), and only called for that.
 
+use rustc_hash::FxHashMap;
+
 use super::elf::Elf;
 use super::find::Finder;
+use super::identity::FileKey;
 use super::maps;
 use super::root::open_link;
 
@@ -57,43 +60,58 @@ pub struct Unread {
     pub why: String,
 }
 
-/// Why the TLS of a process that was looked at by `finder` cannot be read;
-/// `None` when nothing is known of TLS in it, or it is gone.
-#[must_use]
-pub fn explain(finder: &Finder, pid: u32) -> Option<Unread> {
-    if let Some(why) = finder.why_not(pid) {
-        return Some(Unread { library: None, why });
+/// Guesses that remember the programs that were searched.
+#[derive(Debug, Default)]
+pub struct Guesses {
+    programs: FxHashMap<FileKey, Option<&'static str>>,
+}
+
+impl Guesses {
+    /// Why the TLS of a process that was looked at by `finder` cannot be read;
+    /// `None` when nothing is known of TLS in it, or it is gone.
+    pub fn explain(&mut self, finder: &Finder, pid: u32) -> Option<Unread> {
+        if let Some(why) = finder.why_not(pid) {
+            return Some(Unread { library: None, why });
+        }
+        let (library, why) = self.guess(pid)?;
+        Some(Unread {
+            library: Some(library.to_owned()),
+            why: sentence(library, why),
+        })
     }
-    let (library, why) = guess(pid)?;
-    Some(Unread {
-        library: Some(library.to_owned()),
-        why: sentence(library, why),
-    })
+
+    fn guess(&mut self, pid: u32) -> Option<(&'static str, Why)> {
+        let text = maps::read(pid).ok()?;
+        let mapped = |prefix: &str| {
+            maps::parse(&text).any(|mapping| mapping.file_name().starts_with(prefix.as_bytes()))
+        };
+        if let Some((_, name, why)) = FILES.iter().find(|(prefix, ..)| mapped(prefix)) {
+            return Some((name, *why));
+        }
+        let link = format!("/proc/{pid}/exe");
+        let key = FileKey::of(&std::fs::metadata(&link).ok()?);
+        let name = *self
+            .programs
+            .entry(key)
+            .or_insert_with(|| in_program(&link));
+        Some((name?, Why::Stripped))
+    }
+}
+
+/// The TLS library in a program, by its texts.
+fn in_program(link: &str) -> Option<&'static str> {
+    let file = open_link(link).ok()?;
+    let elf = Elf::open(&file).ok()?;
+    let texts: Vec<&[u8]> = TEXTS.iter().map(|(text, _)| *text).collect();
+    let (_, name) = TEXTS.get(elf.first_constant(&texts)?)?;
+    Some(name)
 }
 
 /// The TLS library of a process, by the files it has mapped and by what is in
 /// its program; `None` when nothing is recognised or the process is gone.
 #[must_use]
 pub fn guess_tls(pid: u32) -> Option<&'static str> {
-    Some(guess(pid)?.0)
-}
-
-fn guess(pid: u32) -> Option<(&'static str, Why)> {
-    let text = maps::read(pid).ok()?;
-    if text.is_empty() {
-        return None;
-    }
-    let mapped = |prefix: &str| {
-        maps::parse(&text).any(|mapping| mapping.file_name().starts_with(prefix.as_bytes()))
-    };
-    if let Some((_, name, why)) = FILES.iter().find(|(prefix, ..)| mapped(prefix)) {
-        return Some((name, *why));
-    }
-    let file = open_link(&format!("/proc/{pid}/exe")).ok()?;
-    let elf = Elf::open(&file).ok()?;
-    let texts: Vec<&[u8]> = TEXTS.iter().map(|(text, _)| *text).collect();
-    let (_, name) = TEXTS.get(elf.first_constant(&texts)?)?;
-    Some((name, Why::Stripped))
+    Some(Guesses::default().guess(pid)?.0)
 }
 
 fn sentence(library: &str, why: Why) -> String {
@@ -110,5 +128,27 @@ fn sentence(library: &str, why: Why) -> String {
              --lib FILE@SSL_read=ADDRESS,SSL_write=ADDRESS)"
         ),
         (Why::Stripped, _) => format!("{library} is linked in without symbols"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_program_is_rust_without_tls() {
+        let mut guesses = Guesses::default();
+        assert_eq!(
+            guesses.explain(&Finder::default(), std::process::id()),
+            None
+        );
+        assert_eq!(guess_tls(u32::MAX), None);
+    }
+
+    #[test]
+    fn kin_of_openssl_are_not_taken_for_it() {
+        let place = |wanted: &[u8]| TEXTS.iter().position(|(text, _)| *text == wanted);
+        assert!(place(b"ssl/ssl_lib.cc") < place(b"ssl/ssl_lib.c"));
+        assert!(sentence("OpenSSL", Why::Stripped).contains("--lib FILE@"));
     }
 }

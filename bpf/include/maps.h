@@ -145,6 +145,8 @@ enum tls_call_flag {
 	CALL_UNSURE = 2,
 	/* Bytes are transferred that are in no buffer of the process. */
 	CALL_NO_BUFFER = 4,
+	/* The buffer is an array of PRIOVec. */
+	CALL_VECTOR = 8,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

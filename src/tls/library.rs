@@ -3,6 +3,11 @@
 use super::{Abi, ProbeRole};
 use crate::event::Source;
 
+mod gnutls;
+mod mbedtls;
+mod nss;
+mod wolfssl;
+
 /// What is known of one TLS library.
 #[derive(Debug)]
 pub struct Library {
@@ -53,6 +58,38 @@ pub struct Call {
     pub inner: Option<&'static str>,
 }
 
+impl Call {
+    /// A function that a file need not have.
+    const fn new(symbol: &'static str, enter: ProbeRole, exit: ProbeRole) -> Self {
+        Self {
+            symbol,
+            enter: Some(enter),
+            exit: Some(exit),
+            required: false,
+            inner: None,
+        }
+    }
+
+    /// One whose entry alone matters.
+    const fn entry(symbol: &'static str, enter: ProbeRole) -> Self {
+        Self {
+            symbol,
+            enter: Some(enter),
+            exit: None,
+            required: false,
+            inner: None,
+        }
+    }
+
+    /// The same, but a file without it is not the library.
+    const fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+}
+
 /// Two functions behind which there may be one that does the work.
 #[derive(Debug)]
 pub struct Pair {
@@ -73,7 +110,15 @@ pub struct Pair {
 }
 
 /// All libraries, in the order in which they are tried.
-pub const LIBRARIES: &[Library] = &[OPENSSL];
+pub const LIBRARIES: &[Library] = &[
+    OPENSSL,
+    gnutls::GNUTLS,
+    nss::NSS,
+    nss::NSPR,
+    nss::SSL,
+    wolfssl::WOLFSSL,
+    mbedtls::MBEDTLS,
+];
 
 /// OpenSSL 1.0.2 to 4.0 and libraries with its interface, and programs that
 /// hold one of them and keep its symbols (node).
@@ -197,6 +242,21 @@ impl Library {
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
     LIBRARIES.iter().any(|library| library.has_file_name(name))
+}
+
+/// The number at the beginning of a text, of at least two parts: `3.7.9`.
+fn number(text: &[u8]) -> Option<&str> {
+    let end = text
+        .iter()
+        .position(|c| !c.is_ascii_digit() && *c != b'.')
+        .filter(|end| (3..=16).contains(end))?;
+    let number = std::str::from_utf8(text.get(..end)?).ok()?;
+    let number = number.trim_end_matches('.');
+    number
+        .split('.')
+        .all(|part| !part.is_empty())
+        .then_some(number)
+        .filter(|number| number.contains('.'))
 }
 
 /// Reads `OpenSSL 3.0.19 27 Jan 2026`, `OpenSSL 1.0.2k-fips  26 Jan 2017`,

@@ -209,6 +209,19 @@ const OPENSSL: Library = Library {
     wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
 };
 
+/// Beginnings of names of files that are called as a library is and only call
+/// it: all they do is seen there.
+const COMPANIONS: &[&str] = &["libgnutls-dane", "libgnutls-openssl"];
+
+/// Names of candidates that usually hold no TLS: Firefox's `libnss3.so` does.
+const SELDOM: &[&str] = &["libnss3."];
+
+fn begins_with_any(name: &[u8], beginnings: &[&str]) -> bool {
+    beginnings
+        .iter()
+        .any(|beginning| name.starts_with(beginning.as_bytes()))
+}
+
 impl Library {
     /// Whether a file of this name may be this library.
     #[must_use]
@@ -241,7 +254,14 @@ impl Library {
 /// Whether a file of this name may hold a TLS library of the table.
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
-    LIBRARIES.iter().any(|library| library.has_file_name(name))
+    !begins_with_any(name, COMPANIONS)
+        && LIBRARIES.iter().any(|library| library.has_file_name(name))
+}
+
+/// Whether it is news that a candidate of this name holds none.
+#[must_use]
+pub fn is_expected(name: &[u8]) -> bool {
+    is_candidate(name) && !begins_with_any(name, SELDOM)
 }
 
 /// The number at the beginning of a text, of at least two parts: `3.7.9`.
@@ -335,6 +355,10 @@ mod tests {
             "libssl-81ffa89e.so.1.1",
             "libssl3.so",
             "libnode.so.108",
+            "libgnutls.so.30",
+            "libnspr4.so",
+            "libwolfssl.so.35",
+            "libmbedtls-4f0e6bd1.so.14",
         ] {
             assert!(is_candidate(name.as_bytes()), "{name}");
         }
@@ -344,6 +368,9 @@ mod tests {
             "libssl",
             "ssl.so",
             "_ssl.cpython-311-x86_64-linux-gnu.so",
+            "libgnutls-openssl.so.27",
+            "libgnutlsxx.so.30",
+            "libmbedcrypto.so.7",
         ] {
             assert!(!is_candidate(name.as_bytes()), "{name}");
         }

@@ -47,9 +47,8 @@ pub fn inspect(
     names.sort_unstable();
     names.dedup();
     let functions = elf.functions(&names)?;
-    let function = |symbol: &str| -> Option<Function> {
-        *functions.get(names.binary_search(&symbol).ok()?)?
-    };
+    let function =
+        |symbol: &str| -> Option<Function> { *functions.get(names.binary_search(&symbol).ok()?)? };
     for library in LIBRARIES {
         let own: Vec<Option<Function>> = library
             .calls

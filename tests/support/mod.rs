@@ -9,6 +9,7 @@ pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
+pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod servers;
 pub(crate) mod skip;

@@ -8,7 +8,10 @@
 //     peer client STYLE CERTIFICATE PORT TARGET…
 //     peer client STYLE CERTIFICATE PORT --post FOLDER TARGET…
 //         gets the targets on one connection, or posts FOLDER's files of these
-//         names, and keeps what it got in the files 0, 1, … of its directory
+//         names, and keeps what it got in the files 0, 1, … of its directory;
+//         prints “port N”, its own, “done” after each exchange, and “end N”
+//     peer client STYLE CERTIFICATE PORT --step TARGET…
+//         waits for a line of its stdin before each target
 #include "peer.h"
 
 #include <arpa/inet.h>
@@ -224,24 +227,35 @@ static void client(int port, int count, char **targets)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
 	struct stream stream = { .fd = socket(AF_INET, SOCK_STREAM, 0) };
+	socklen_t address_size = sizeof(address);
 	const char *folder = NULL;
+	bool steps = false;
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (connect(stream.fd, (struct sockaddr *)&address, sizeof(address)))
+	if (connect(stream.fd, (struct sockaddr *)&address, sizeof(address)) ||
+	    getsockname(stream.fd, (struct sockaddr *)&address, &address_size))
 		fail("connect", errno);
+	printf("port %d\n", ntohs(address.sin_port));
 	prepare(stream.fd);
 	stream.tls = tls_open(false, stream.fd);
 	if (count > 1 && !strcmp(targets[0], "--post")) {
 		folder = targets[1];
 		targets += 2;
 		count -= 2;
+	} else if (!strcmp(targets[0], "--step")) {
+		steps = true;
+		targets++;
+		count--;
 	}
 	for (int number = 0; number < count; number++) {
-		char request[8192], name[16], *head, *body = NULL;
+		char request[8192], name[16], line[16], *head, *body = NULL;
 		size_t length = 0;
 		int size;
 		FILE *kept;
 
+		fflush(stdout);
+		if (steps && !fgets(line, sizeof(line), stdin))
+			fail("stdin", number);
 		if (folder)
 			body = read_file(folder, targets[number], &length);
 		size = snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: localhost\r\n",
@@ -265,6 +279,7 @@ static void client(int port, int count, char **targets)
 		if (!kept || fwrite(body, 1, length, kept) != length || fclose(kept))
 			fail(name, errno);
 		free(body);
+		printf("done\n");
 	}
 	tls_close(stream.tls);
 	close(stream.fd);

@@ -4,6 +4,8 @@ use super::{Abi, ProbeRole};
 use crate::event::Source;
 
 mod gnutls;
+#[cfg(test)]
+mod here;
 mod mbedtls;
 mod nss;
 mod wolfssl;

@@ -367,6 +367,7 @@ impl Finder {
         let inspection = match inspect(&file, path, root) {
             Ok(Some(inspection)) => inspection,
             nothing => {
+                let go = matches!(nothing, Err(ElfError::Go { .. }));
                 let reason = match nothing {
                     // It may be readable next time.
                     Err(ElfError::Io(error)) => {
@@ -377,7 +378,7 @@ impl Finder {
                     _ => "it has none of the functions that are read (SSL_read, gnutls_record_recv, …)"
                         .to_owned(),
                 };
-                if named {
+                if named || go {
                     self.skip(path, reason);
                 }
                 self.remember(key, None);

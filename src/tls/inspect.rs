@@ -8,7 +8,7 @@ use super::library::{LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe};
+use super::{Abi, Probe, golang};
 use crate::event::Source;
 
 /// What is in a file.
@@ -39,6 +39,19 @@ pub fn inspect(
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
+    if let Some(go) = golang::look(&elf) {
+        let library = go.library;
+        return match go.probes {
+            Ok(probes) => Ok(Some(Inspection {
+                library,
+                build_id: elf.build_id(),
+                source: Source::Go,
+                abi: Abi::Go,
+                probes,
+            })),
+            Err(reason) => Err(ElfError::Go { library, reason }),
+        };
+    }
     let mut names: Vec<&str> = LIBRARIES
         .iter()
         .flat_map(|library| library.calls.iter().map(|call| call.symbol))

@@ -12,7 +12,9 @@ use super::elf::{Elf, Function, ReadAt};
 use super::library::Library;
 use super::{Placement, Probe, ProbeRole};
 use shared::CountAt;
+pub(super) use walk::decode;
 
+pub mod exits;
 mod shared;
 mod state;
 mod walk;

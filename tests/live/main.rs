@@ -16,6 +16,7 @@ mod support;
 
 mod bodies;
 mod command;
+mod golang;
 mod kernel;
 mod lifecycle;
 mod load;

@@ -17,6 +17,7 @@ mod support;
 mod bodies;
 mod command;
 mod golang;
+mod harm;
 mod kernel;
 mod lifecycle;
 mod load;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 
 use crate::event::Source;
+use crate::tls::Returns;
 use crate::tls::elf::Elf;
 use crate::tls::inspect::{Inspection, inspect};
 use crate::tls::root::Root;
@@ -15,7 +16,7 @@ fn look(name: &str) -> Option<(File, Inspection)> {
         return None;
     };
     let root = Root::own().unwrap();
-    let found = inspect(&file, path.as_bytes(), Some(&root)).unwrap();
+    let found = inspect(&file, path.as_bytes(), Some(&root), Returns::Probes).unwrap();
     Some((file, found.unwrap()))
 }
 

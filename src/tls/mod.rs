@@ -62,6 +62,27 @@ pub enum ProbeRole {
     SendFileEnter,
     /// It ends; as `WriteExit`.
     SendFileExit,
+    /// An object is being made, or made anew: (object).
+    Renew,
+    /// A call begins that makes an object: (where to put its address).
+    NewAtEnter,
+    /// It ends: the return value is 0 if it was made.
+    NewAtExit,
+    /// A call ends that has sent what was reported when an earlier one took
+    /// it. Begins with `WriteEnter`.
+    FlushExit,
+    /// A call begins that receives: (object, …). Its return value is a count
+    /// of bytes, as for `ReadExit`, but where they are is not known.
+    ReadUnseenEnter,
+    /// As `ReadEnter`; the object is a descriptor of NSPR, on TLS or not.
+    NsprReadEnter,
+    /// The same with flags as the fourth argument: they may say that it is no
+    /// traffic (`PR_MSG_PEEK`).
+    NsprReceiveEnter,
+    /// As `WriteEnter`; the object is a descriptor of NSPR, on TLS or not.
+    NsprWriteEnter,
+    /// The same with (object, array of `PRIOVec`, their number).
+    NsprWriteVectorEnter,
 }
 
 impl ProbeRole {
@@ -79,6 +100,8 @@ impl ProbeRole {
                 | Self::NewExit
                 | Self::HandshakeExit
                 | Self::SendFileExit
+                | Self::NewAtExit
+                | Self::FlushExit
         )
     }
 }

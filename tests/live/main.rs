@@ -22,6 +22,7 @@ mod harm;
 mod kernel;
 mod lifecycle;
 mod load;
+mod other_tls;
 mod pcapng;
 mod processes;
 mod selectors;

@@ -19,6 +19,7 @@ mod command;
 mod kernel;
 mod lifecycle;
 mod load;
+mod openssl;
 mod pcapng;
 mod processes;
 mod selectors;

@@ -1,0 +1,233 @@
+//! OpenSSL 1.1.1 to 4.0: every function that reads or writes, by a program of
+//! ours (`programs/tls_talk.c`), and each version's own `s_server` and
+//! `s_client`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::clients::run;
+use crate::support::exchange::{Exchange, Expected, assert_exchanges, short};
+use crate::support::files::{Certificate, folder};
+use crate::support::httpsniff::{Httpsniff, Outcome};
+use crate::support::lock;
+use crate::support::servers::program;
+use crate::support::skip::{needs, skipped};
+use crate::support::versions::OpenSsl;
+
+/// A connection as both ends wrote it down.
+struct Conversation {
+    way: String,
+    expected: Vec<Expected>,
+}
+
+/// What the ends of `tls_talk` wrote into `folder`, which must agree.
+fn conversations(folder: &Path) -> Vec<Conversation> {
+    let read = |role: &str, rest: &str| {
+        let path = folder.join(format!("{role}.{rest}"));
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some(rest) = name
+            .strip_prefix("client.")
+            .and_then(|rest| rest.strip_suffix(".sent"))
+        else {
+            continue;
+        };
+        let sent = read("client", &format!("{rest}.sent"));
+        let received = read("client", &format!("{rest}.received"));
+        assert!(
+            sent == read("server", &format!("{rest}.received")),
+            "{rest}: the ends know different requests"
+        );
+        assert!(
+            received == read("server", &format!("{rest}.sent")),
+            "{rest}: the ends know different responses"
+        );
+        let requests = messages(&sent);
+        let responses = messages(&received);
+        assert_eq!(requests.len(), responses.len(), "{rest}");
+        let expected = requests.into_iter().zip(responses);
+        found.push(Conversation {
+            way: rest.split('.').next().unwrap().to_owned(),
+            expected: expected
+                .map(|((start, request_body), (_, response_body))| {
+                    let mut words = start.split(' ');
+                    Expected {
+                        method: words.next().unwrap().to_owned(),
+                        target: words.next().unwrap().to_owned(),
+                        status: 200,
+                        request_body,
+                        response_body,
+                    }
+                })
+                .collect(),
+        });
+    }
+    found
+}
+
+/// Start line and body of each message. One without Content-Length goes to
+/// the end.
+fn messages(mut stream: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    while !stream.is_empty() {
+        let end = memchr::memmem::find(stream, b"\r\n\r\n").expect("a head") + 4;
+        let head = std::str::from_utf8(&stream[..end]).unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("Content-Length: "))
+            .map_or(stream.len() - end, |length| length.parse().unwrap());
+        let start = head.lines().next().unwrap().to_owned();
+        found.push((start, stream[end..end + length].to_vec()));
+        stream = &stream[end + length..];
+    }
+    found
+}
+
+/// Compiles `tls_talk` into a folder.
+fn build(folder: &Path) -> std::path::PathBuf {
+    let built = folder.join("tls_talk");
+    run(Command::new("gcc")
+        .args(["-O2", "-pthread", "-o"])
+        .arg(&built)
+        .arg(program("tls_talk.c")));
+    built
+}
+
+/// The exchanges of one way.
+fn of_way(exchanges: &[Exchange], way: &str) -> Vec<Exchange> {
+    let prefix = format!("/{way}/");
+    exchanges
+        .iter()
+        .filter(|exchange| exchange.target().starts_with(&prefix))
+        .cloned()
+        .collect()
+}
+
+/// Runs every way, or those named, and compares what both ends wrote down
+/// with what httpsniff shows of each.
+fn talk(openssl: &OpenSsl, ways: &[&str]) -> (Outcome, BTreeMap<String, String>) {
+    let kept = folder();
+    let certificate = Certificate::new();
+    let files = kept.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    let mut command = openssl.command(&build(kept.path()));
+    command.arg(openssl.libssl());
+    command.arg(certificate.path()).arg(certificate.key());
+    command.arg(&files).args(ways);
+    let outcome = Httpsniff::new()
+        .json()
+        .args(["--lib".as_ref(), openssl.libssl().as_os_str()])
+        .run(&command)
+        .success();
+    let stdout = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    let mut lines = stdout.lines();
+    let port = lines.next().unwrap().strip_prefix("port ").unwrap();
+    let results: BTreeMap<_, _> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(way, result)| (way.to_owned(), result.to_owned()))
+        .collect();
+
+    let client = outcome.of_role("client");
+    let server = outcome.of_role("server");
+    let mut expected = BTreeMap::<String, Vec<Expected>>::new();
+    for conversation in conversations(&files) {
+        let way = expected.entry(conversation.way).or_default();
+        way.extend(conversation.expected);
+    }
+    for (way, expected) in &expected {
+        // What the kernel sends of a file is compared by its callers.
+        if way == "sendfile" {
+            continue;
+        }
+        let view = |role: &str| format!("OpenSSL {}, {way}, {role}'s view", openssl.version);
+        assert_exchanges(&view("client"), &of_way(&client, way), expected);
+        assert_exchanges(&view("server"), &of_way(&server, way), expected);
+    }
+    assert_eq!(
+        expected.keys().collect::<BTreeSet<_>>(),
+        results
+            .iter()
+            .filter(|(_, result)| *result == "ok")
+            .map(|(way, _)| way)
+            .collect::<BTreeSet<_>>()
+    );
+    let seen = |exchanges: &[Exchange]| -> usize {
+        expected
+            .keys()
+            .map(|way| of_way(exchanges, way).len())
+            .sum()
+    };
+    assert_eq!(seen(&client), client.len(), "others than those asked for");
+    assert_eq!(seen(&server), server.len(), "others than those asked for");
+
+    let at_server: BTreeMap<_, _> = server.iter().map(|e| (e.target(), e)).collect();
+    for exchange in &client {
+        let other = at_server[exchange.target()];
+        assert_eq!(
+            exchange.text("/peer"),
+            format!("127.0.0.1:{port}"),
+            "{}",
+            short(exchange)
+        );
+        assert_eq!(other.text("/local"), exchange.text("/peer"));
+        assert_eq!(exchange.text("/local"), other.text("/peer"));
+        for exchange in [exchange, other] {
+            assert_eq!(exchange.text("/source"), "openssl");
+            assert_eq!(exchange.0["notes"], serde_json::json!([]), "{}", short(exchange));
+        }
+    }
+    (outcome, results)
+}
+
+/// Whether this kernel encrypts for those who ask it to.
+fn kernel_tls() -> bool {
+    drop(Command::new("modprobe").arg("tls").output());
+    std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp")
+        .is_ok_and(|names| names.split_whitespace().any(|name| name == "tls"))
+}
+
+/// Every way in one version; `lacks` are those that it has no function for.
+fn every_way(openssl: &OpenSsl, lacks: &[&str]) {
+    let (_, results) = talk(openssl, &[]);
+    let mut lacking: BTreeSet<&str> = results
+        .iter()
+        .filter(|(_, result)| *result != "ok")
+        .map(|(way, _)| way.as_str())
+        .collect();
+    if !kernel_tls() {
+        lacking.retain(|way| !["ktls", "sendfile"].contains(way) || lacks.contains(way));
+    }
+    assert_eq!(lacking, lacks.iter().copied().collect(), "{results:?}");
+}
+
+macro_rules! versions {
+    ($($name:ident: $version:literal lacks $lacks:expr),* $(,)?) => { $(
+        #[test]
+        fn $name() {
+            needs!("gcc", "openssl");
+            let _guard = lock::shared();
+            match OpenSsl::unpacked($version) {
+                Ok(openssl) => every_way(&openssl, &$lacks),
+                Err(reason) => skipped(stringify!($name), &reason),
+            }
+        }
+    )* };
+}
+
+versions! {
+    every_way_of_openssl_1_1_1: "1.1.1" lacks ["ex2", "ktls", "sendfile"],
+    every_way_of_openssl_3_5: "3.5" lacks [],
+    every_way_of_openssl_3_6: "3.6" lacks [],
+    every_way_of_openssl_4_0: "4.0" lacks [],
+}
+
+#[test]
+fn every_way_of_this_machines_openssl() {
+    needs!("gcc", "openssl");
+    let _guard = lock::shared();
+    every_way(&OpenSsl::own(), &["ex2"]);
+}

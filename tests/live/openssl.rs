@@ -177,7 +177,12 @@ fn talk(openssl: &OpenSsl, ways: &[&str]) -> (Outcome, BTreeMap<String, String>)
         assert_eq!(exchange.text("/local"), other.text("/peer"));
         for exchange in [exchange, other] {
             assert_eq!(exchange.text("/source"), "openssl");
-            assert_eq!(exchange.0["notes"], serde_json::json!([]), "{}", short(exchange));
+            assert_eq!(
+                exchange.0["notes"],
+                serde_json::json!([]),
+                "{}",
+                short(exchange)
+            );
         }
     }
     (outcome, results)

@@ -3,17 +3,19 @@
 //! `s_client`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::clients::run;
+use crate::support::clients::{Client, run};
 use crate::support::exchange::{Exchange, Expected, assert_exchanges, short};
-use crate::support::files::{Certificate, folder};
+use crate::support::files::{Certificate, Docroot, SIZES, folder};
 use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::lock;
-use crate::support::servers::program;
+use crate::support::servers::{nginx, program, s_server_of};
 use crate::support::skip::{needs, skipped};
 use crate::support::versions::OpenSsl;
+use crate::views::{check, check_get};
 
 /// A connection as both ends wrote it down.
 struct Conversation {
@@ -209,30 +211,94 @@ fn every_way(openssl: &OpenSsl, lacks: &[&str]) {
     assert_eq!(lacking, lacks.iter().copied().collect(), "{results:?}");
 }
 
+/// The version's own programs: `s_server -WWW` for curl, and `s_client` that
+/// sends nginx two requests at once from a file.
+fn own_programs(openssl: &OpenSsl) {
+    let docroot = Docroot::new(&SIZES);
+    let certificate = Certificate::new();
+    let server = s_server_of(openssl, &docroot, &certificate);
+    check_get(&server, Client::Curl, &docroot, "/", Some(&certificate));
+
+    let server = nginx(&docroot, Some(&certificate));
+    let kept = folder();
+    let names = &docroot.names()[docroot.names().len() - 2..];
+    let mut requests = String::new();
+    for (number, name) in names.iter().enumerate() {
+        let last = number + 1 == names.len();
+        let connection = if last { "close" } else { "keep-alive" };
+        write!(
+            requests,
+            "GET /{name} HTTP/1.1\r\nHost: localhost\r\nConnection: {connection}\r\n\r\n"
+        )
+        .unwrap();
+    }
+    std::fs::write(kept.path().join("requests"), requests).unwrap();
+    let s_client = openssl.openssl();
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"exec "$@" <requests >responses"#, "sh"]);
+    command
+        .arg(s_client.get_program())
+        .args(s_client.get_args());
+    command.args(["s_client", "-quiet", "-connect", &server.address]);
+    for (name, value) in s_client.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command.current_dir(kept.path());
+    let expected: Vec<_> = names
+        .iter()
+        .map(|name| Expected::get(&format!("/{name}"), docroot.content(name)))
+        .collect();
+    let libssl = openssl.libssl();
+    check(
+        &server,
+        &command,
+        &expected,
+        &["--lib", libssl.to_str().unwrap()],
+    );
+    let responses = std::fs::read(kept.path().join("responses")).unwrap();
+    let got: Vec<_> = messages(&responses)
+        .into_iter()
+        .map(|(_, body)| body)
+        .collect();
+    assert!(
+        got.iter().eq(expected.iter().map(|e| &e.response_body)),
+        "s_client itself got something else"
+    );
+}
+
 macro_rules! versions {
-    ($($name:ident: $version:literal lacks $lacks:expr),* $(,)?) => { $(
+    ($($ways:ident, $programs:ident: $openssl:expr, lacks $lacks:expr;)*) => { $(
         #[test]
-        fn $name() {
+        fn $ways() {
             needs!("gcc", "openssl");
             let _guard = lock::shared();
-            match OpenSsl::unpacked($version) {
+            match $openssl {
                 Ok(openssl) => every_way(&openssl, &$lacks),
-                Err(reason) => skipped(stringify!($name), &reason),
+                Err(reason) => skipped(stringify!($ways), &reason),
+            }
+        }
+
+        #[test]
+        fn $programs() {
+            needs!("nginx", "curl", "openssl");
+            let _guard = lock::shared();
+            match $openssl {
+                Ok(openssl) => own_programs(&openssl),
+                Err(reason) => skipped(stringify!($programs), &reason),
             }
         }
     )* };
 }
 
 versions! {
-    every_way_of_openssl_1_1_1: "1.1.1" lacks ["ex2", "ktls", "sendfile"],
-    every_way_of_openssl_3_5: "3.5" lacks [],
-    every_way_of_openssl_3_6: "3.6" lacks [],
-    every_way_of_openssl_4_0: "4.0" lacks [],
-}
-
-#[test]
-fn every_way_of_this_machines_openssl() {
-    needs!("gcc", "openssl");
-    let _guard = lock::shared();
-    every_way(&OpenSsl::own(), &["ex2"]);
+    every_way_of_this_machines_openssl, programs_of_this_machines_openssl:
+        Ok::<_, String>(OpenSsl::own()), lacks ["ex2"];
+    every_way_of_openssl_1_1_1, programs_of_openssl_1_1_1:
+        OpenSsl::unpacked("1.1.1"), lacks ["ex2", "ktls", "sendfile"];
+    every_way_of_openssl_3_5, programs_of_openssl_3_5:
+        OpenSsl::unpacked("3.5"), lacks [];
+    every_way_of_openssl_3_6, programs_of_openssl_3_6:
+        OpenSsl::unpacked("3.6"), lacks [];
+    every_way_of_openssl_4_0, programs_of_openssl_4_0:
+        OpenSsl::unpacked("4.0"), lacks [];
 }

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::files::{Certificate, Docroot, folder};
 use super::process::{Process, eventually};
 use super::skip::find;
+use super::versions::OpenSsl;
 
 /// Debian's own Python, which uses the system's OpenSSL; another one found
 /// first in `PATH` may have been built with something else.
@@ -222,7 +223,16 @@ pub(crate) fn asyncio(docroot: &Docroot, certificate: Option<&Certificate>) -> S
 
 /// `openssl s_server -WWW`: HTTP/1.0, bodies that end with the connection.
 pub(crate) fn s_server(docroot: &Docroot, certificate: &Certificate) -> Server {
-    let mut command = Command::new("openssl");
+    s_server_of(&OpenSsl::own(), docroot, certificate)
+}
+
+/// As [`s_server`], of a version of OpenSSL.
+pub(crate) fn s_server_of(
+    openssl: &OpenSsl,
+    docroot: &Docroot,
+    certificate: &Certificate,
+) -> Server {
+    let mut command = openssl.openssl();
     command
         .args([
             "s_server",

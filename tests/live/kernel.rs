@@ -3,6 +3,7 @@
 
 use std::process::Command;
 
+use crate::openssl::every_way;
 use crate::support::clients::{Client, run};
 use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, SIZES, folder};
@@ -10,6 +11,7 @@ use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::servers::{Nginx, free_port, nginx, program, python};
 use crate::support::skip::needs;
+use crate::support::versions::OpenSsl;
 use crate::views::{check_get, check_get_from};
 
 fn fetch(client: Client, host: &str, tls: bool) {
@@ -198,4 +200,13 @@ fn every_system_call() {
             "{role}"
         );
     }
+}
+
+/// Where the kernel encrypts, and where it sends files inside TLS.
+#[test]
+fn kernel_tls() {
+    needs!("gcc", "openssl");
+    let _guard = lock::shared();
+    let ways = ["plain", "ktls", "ktls12", "sendfile", "sendfile12"];
+    every_way(&OpenSsl::own(), &ways, &[]);
 }

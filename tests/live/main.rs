@@ -22,5 +22,6 @@ mod load;
 mod openssl;
 mod pcapng;
 mod processes;
+mod runtimes;
 mod selectors;
 mod views;

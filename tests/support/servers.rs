@@ -17,6 +17,9 @@ use super::versions::OpenSsl;
 /// first in `PATH` may have been built with something else.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 
+/// Debian's own Perl, which has Debian's IO::Socket::SSL.
+pub(crate) const PERL: &str = "/usr/bin/perl";
+
 /// A program of `tests/live/programs`.
 pub(crate) fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -207,6 +210,27 @@ pub(crate) fn python(
         process,
         address,
         scheme: scheme(certificate),
+        _folder: folder(),
+    }
+}
+
+/// A server of ours in some language, on 127.0.0.1 inside TLS: serves the files
+/// and echoes POST.
+pub(crate) fn runtime(
+    interpreter: &str,
+    name: &str,
+    docroot: &Docroot,
+    certificate: &Certificate,
+) -> Server {
+    let mut command = Command::new(interpreter);
+    command.arg(program(name)).arg(docroot.path());
+    command.arg(certificate.path()).arg(certificate.key());
+    let mut process = Process::spawn(&mut command);
+    let port = process.line();
+    Server {
+        process,
+        address: format!("127.0.0.1:{port}"),
+        scheme: "https",
         _folder: folder(),
     }
 }

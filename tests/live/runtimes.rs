@@ -1,11 +1,16 @@
 //! The languages that get their TLS from OpenSSL, as clients and as servers:
-//! node, Ruby, Perl and PHP. (curl and Python are in [`crate::bodies`].)
+//! node, Ruby, Perl and PHP (curl and Python are in [`crate::bodies`]); and
+//! Java, which does not.
 
-use crate::support::clients::Client;
-use crate::support::files::{Certificate, Docroot, SIZES};
+use std::process::Command;
+
+use crate::support::clients::{Client, run};
+use crate::support::files::{Certificate, Docroot, SIZES, folder};
+use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
-use crate::support::servers::{PERL, Server, http_server, runtime};
-use crate::support::skip::needs;
+use crate::support::process::Process;
+use crate::support::servers::{PERL, Server, http_server, program, runtime};
+use crate::support::skip::{find, needs};
 use crate::views::{check_get, check_post};
 
 type Start = fn(&Docroot, &Certificate) -> Server;
@@ -63,4 +68,40 @@ tests! {
     php_to_php: php Php "php";
     php_to_python: python Php "php";
     curl_to_php: php Curl "php" "curl";
+}
+
+/// Java has its TLS in Java: nothing is shown, and the reason is said.
+#[test]
+fn java_is_named_as_not_read() {
+    needs!("openssl");
+    // Not worth installing a JDK for, so no failure in CI.
+    if find("java").is_none() {
+        eprintln!("not run: there is no java here");
+        return;
+    }
+    let _guard = lock::shared();
+    let certificate = Certificate::new();
+    let kept = folder();
+    let store = kept.path().join("store.p12");
+    run(Command::new("openssl")
+        .args(["pkcs12", "-export", "-passout", "pass:secret", "-in"])
+        .arg(certificate.path())
+        .arg("-inkey")
+        .arg(certificate.key())
+        .arg("-out")
+        .arg(&store));
+    let mut java = Command::new("java");
+    java.arg(program("TlsJava.java")).arg(&store).arg("secret");
+    let mut java = Process::spawn(&mut java);
+    java.line_with("ready");
+    // It is said after five seconds.
+    let outcome = Httpsniff::new()
+        .json()
+        .args(["--pid", &java.pid().to_string(), "--duration", "8s"])
+        .finish()
+        .success();
+    java.send("end");
+    java.finish();
+    assert!(outcome.exchanges().is_empty());
+    assert!(outcome.stderr.contains("Java"), "{}", outcome.stderr);
 }

@@ -45,6 +45,11 @@ enum flag {
 	HANDOVER = 64,
 	/* The client sends all requests by one thread while another reads. */
 	DUPLEX = 128,
+	/*
+	 * As DUPLEX, but both threads are in the library at once. It does not
+	 * promise that this works, and programs do it all the same.
+	 */
+	AT_ONCE = 2048,
 	/* The body of the response ends with the connection. */
 	UNTIL_CLOSE = 256,
 	/* Kernel TLS. */
@@ -80,6 +85,7 @@ static const struct way {
 	{ "handover", READ, WRITE, HANDOVER },
 	{ "duplex", READ, WRITE, DUPLEX },
 	{ "duplex12", READ, WRITE, DUPLEX | TLS12 },
+	{ "at-once", READ, WRITE, AT_ONCE | TLS12 },
 	{ "until-close", READ, WRITE, UNTIL_CLOSE | SMALL },
 	{ "ktls", READ, WRITE, KTLS },
 	{ "ktls12", READ_EX, WRITE_EX, KTLS | TLS12 },
@@ -196,6 +202,18 @@ static void fill(char *body, size_t size, unsigned seed)
 	}
 }
 
+static void lock(struct end *end)
+{
+	if (!(end->way->flags & AT_ONCE))
+		pthread_mutex_lock(&end->lock);
+}
+
+static void unlock(struct end *end)
+{
+	if (!(end->way->flags & AT_ONCE))
+		pthread_mutex_unlock(&end->lock);
+}
+
 /* Whether a call that returned `ret` is to be made again; waits until then. */
 static int again(struct end *end, int ret, const char *what)
 {
@@ -207,9 +225,9 @@ static int again(struct end *end, int ret, const char *what)
 	check(end->way->flags & (NONBLOCKING | DUPLEX), end, what);
 	check(error == WANT_READ || error == WANT_WRITE, end, what);
 	/* The other thread may have read what is waited for. */
-	pthread_mutex_unlock(&end->lock);
+	unlock(end);
 	poll(&fd, 1, end->way->flags & DUPLEX ? 20 : 10000);
-	pthread_mutex_lock(&end->lock);
+	lock(end);
 	return 1;
 }
 
@@ -221,7 +239,7 @@ static size_t read_some(struct end *end, char *data, size_t room)
 	size_t n = 0, seen = 0;
 	int ret;
 
-	pthread_mutex_lock(&end->lock);
+	lock(end);
 	do {
 		seen = n = 0;
 		if (reading == ONE)
@@ -246,7 +264,7 @@ static size_t read_some(struct end *end, char *data, size_t room)
 		}
 		check(seen <= n && !memcmp(looked_at, data, seen), end, "peek is not read");
 	} while (ret <= 0 && again(end, ret, "read"));
-	pthread_mutex_unlock(&end->lock);
+	unlock(end);
 	fwrite(data, 1, n, end->received);
 	return n;
 }
@@ -256,7 +274,7 @@ static void write_all(struct end *end, const char *data, size_t size)
 	size_t done = 0, n = 0;
 	int ret;
 
-	pthread_mutex_lock(&end->lock);
+	lock(end);
 	if (end->way->reading == ZERO) {
 		check(SSL_write_ex(end->ssl, data, 0, &n) == 1 && !n, end, "write of nothing");
 	}
@@ -277,7 +295,7 @@ static void write_all(struct end *end, const char *data, size_t size)
 			check(again(end, ret, "write"), end, "write");
 		done += n;
 	}
-	pthread_mutex_unlock(&end->lock);
+	unlock(end);
 	fwrite(data, 1, size, end->sent);
 }
 
@@ -302,10 +320,10 @@ static void send_file(struct end *end, const char *data, size_t size)
 #define UNTIL_DONE(end, call, what)                                               \
 	do {                                                                      \
 		int ret;                                                          \
-		pthread_mutex_lock(&(end)->lock);                                 \
+		lock(end);                                 \
 		while ((ret = (call)) <= 0)                                       \
 			check(again((end), ret, (what)), (end), (what));          \
-		pthread_mutex_unlock(&(end)->lock);                               \
+		unlock(end);                               \
 	} while (0)
 
 struct message {
@@ -492,7 +510,7 @@ static int accept_early(struct end *end, struct message *request)
 	size_t got = 0, n;
 	int ret, answered = 0;
 
-	pthread_mutex_lock(&end->lock);
+	lock(end);
 	for (;;) {
 		n = 0;
 		ret = SSL_read_early_data(end->ssl, data + got, 1000, &n);
@@ -511,7 +529,7 @@ static int accept_early(struct end *end, struct message *request)
 			answered = got == request->head + request->body;
 		}
 	}
-	pthread_mutex_unlock(&end->lock);
+	unlock(end);
 	check(answered == !!got, end, "a part of a request");
 	request->data = data;
 	return answered;
@@ -554,14 +572,14 @@ static void *serve(void *argument)
 				break;
 		}
 		/* The client began, but where the body ends with the connection. */
-		pthread_mutex_lock(&end->lock);
+		lock(end);
 		if (SSL_shutdown(end->ssl) == 0) {
 			char nothing;
 
 			while (again(end, SSL_read(end->ssl, &nothing, 1), "close"))
 				;
 		}
-		pthread_mutex_unlock(&end->lock);
+		unlock(end);
 		close_end(end, end->number + 1 == connections);
 	}
 	return NULL;
@@ -634,14 +652,14 @@ static void talk(struct end *end)
 			read_message(&response);
 			free(response.data);
 		}
-		if (flags & DUPLEX)
+		if (flags & (DUPLEX | AT_ONCE))
 			pthread_create(&writer, NULL, write_requests, end);
 		if (flags & UNTIL_CLOSE)
 			first = count - 1 - end->number;
 		for (size_t i = first; i < count; i++) {
 			struct message request = { 0 }, response = { .end = end };
 
-			if (!(flags & DUPLEX)) {
+			if (!(flags & (DUPLEX | AT_ONCE))) {
 				request = make_request(end, sizes[i]);
 				by_thread(end, write_message, &request);
 			}
@@ -654,15 +672,15 @@ static void talk(struct end *end)
 			if (flags & UNTIL_CLOSE)
 				break;
 		}
-		if (flags & DUPLEX)
+		if (flags & (DUPLEX | AT_ONCE))
 			pthread_join(writer, NULL);
 		if (flags & EARLY && !session)
 			session = SSL_get1_session(end->ssl);
-		pthread_mutex_lock(&end->lock);
+		lock(end);
 		for (int ret; (ret = SSL_shutdown(end->ssl)) != 1;)
 			if (ret < 0)
 				check(again(end, ret, "SSL_shutdown"), end, "SSL_shutdown");
-		pthread_mutex_unlock(&end->lock);
+		unlock(end);
 		close_end(end, end->number + 1 == connections);
 	}
 	if (session)

@@ -210,3 +210,12 @@ fn kernel_tls() {
     let ways = ["plain", "ktls", "ktls12", "sendfile", "sendfile12"];
     every_way(&OpenSsl::own(), &ways, &[]);
 }
+
+/// Kernels from 6.11 on have a system call behind return probes, which some of
+/// them show to a program's seccomp filter.
+#[test]
+fn a_confined_program_goes_on() {
+    needs!("nginx", "openssl", "gcc");
+    let _guard = lock::shared();
+    crate::harm::check("confined");
+}

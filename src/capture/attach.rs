@@ -273,6 +273,11 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::NewExit => bits::COOKIE_NEW.0,
         ProbeRole::Free => bits::COOKIE_FREE.0,
         ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
+        ProbeRole::EarlyReadEnter | ProbeRole::EarlyReadExit => ex,
+        ProbeRole::EarlyWriteEnter | ProbeRole::EarlyWriteExit => write | ex | bits::COOKIE_EARLY.0,
+        ProbeRole::EarlyStatusEnter | ProbeRole::EarlyStatusExit => {
+            bits::COOKIE_NO_DATA.0 | bits::COOKIE_EARLY.0
+        }
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
     }
 }

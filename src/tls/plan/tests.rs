@@ -98,7 +98,8 @@ fn debians_openssl_is_probed_behind_its_symbols() {
         }
         let names: Vec<&str> = LIBRARIES[0].calls.iter().map(|c| c.symbol).collect();
         let functions = elf.functions(&names).unwrap();
-        let found = probes(&elf, &LIBRARIES[0], &functions, "OpenSSL");
+        let with = |returns| probes(&elf, &LIBRARIES[0], &functions, "OpenSSL", returns);
+        let found = with(Returns::Probes).unwrap();
         let written = match version {
             "1.1.1" | "this machine's" => WriteExEnter,
             // From 3.3 on.
@@ -120,11 +121,16 @@ fn debians_openssl_is_probed_behind_its_symbols() {
             eprintln!("{version}: {:?} at {:#x}", probe.role, probe.offset);
         }
         // Early data is not covered by these in every build, and others never.
-        for role in [ReadExExit, HandshakeEnter, NewExit, Free] {
+        for role in [EarlyReadExit, EarlyWriteExit, HandshakeEnter, NewExit, Free] {
             assert!(
                 found[4..].iter().any(|probe| probe.role == role),
                 "{role:?}"
             );
+        }
+        // Without return probes too, but for what is dispensable.
+        let exits = with(Returns::Exits).unwrap();
+        for role in [ReadExit, WriteExit, Free] {
+            assert!(exits.iter().any(|probe| probe.role == role), "{role:?}");
         }
     }
 }

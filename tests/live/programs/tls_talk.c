@@ -37,6 +37,8 @@ enum flag {
 	PARTIAL = 4,
 	/* The second connection resumes the first, its request is early data. */
 	EARLY = 8,
+	/* As EARLY, and the server will not have it: it is sent again. */
+	REJECT = 4096,
 	/* The second connection uses the objects of the first again. */
 	CLEAR = 16,
 	/* New keys between the requests: renegotiation or a key update. */
@@ -78,6 +80,7 @@ static const struct way {
 	{ "partial-ex", READ_EX, WRITE_EX, NONBLOCKING | PARTIAL },
 	{ "early", READ_EX, WRITE_EX, EARLY | SMALL },
 	{ "early-nonblocking", READ, WRITE, EARLY | SMALL | NONBLOCKING },
+	{ "early-rejected", READ, WRITE, EARLY | REJECT | SMALL },
 	{ "clear", READ, WRITE, CLEAR },
 	{ "clear12", READ, WRITE, CLEAR | TLS12 },
 	{ "renegotiate", READ, WRITE, REKEY | TLS12 },
@@ -157,6 +160,7 @@ enum {
 	ZERO_RETURN = 6,
 	EARLY_ERROR = 0,
 	EARLY_SUCCESS = 1,
+	EARLY_REJECTED = 1,
 	EARLY_ACCEPTED = 2,
 	OPTION_KTLS = 1 << 3,
 	GET_KTLS_SEND = 73,
@@ -547,7 +551,7 @@ static void *serve(void *argument)
 		end->fd = accept(listener, NULL, NULL);
 		check(end->fd >= 0, end, "accept");
 		open_end(end);
-		if (end->way->flags & EARLY) {
+		if (end->way->flags & EARLY && !(end->way->flags & REJECT && end->number)) {
 			early = accept_early(end, &request);
 			check(early == end->number, end, "early data");
 		}
@@ -628,9 +632,13 @@ static void talk(struct end *end)
 		if (session) {
 			/* The last of the sizes, in two pieces. */
 			size_t at = 0, n;
+			int number = end->number;
 
 			check(SSL_set_session(end->ssl, session) == 1, end, "SSL_set_session");
+			if (flags & REJECT)
+				end->number = 9;
 			early = make_request(end, sizes[--count]);
+			end->number = number;
 			while (at < early.head + early.body) {
 				size_t piece = at ? early.head + early.body - at : early.head + 7;
 
@@ -638,7 +646,8 @@ static void talk(struct end *end)
 					   SSL_write_early_data(end->ssl, early.data + at, piece,
 								&n),
 					   "SSL_write_early_data");
-				fwrite(early.data + at, 1, n, end->sent);
+				if (!(flags & REJECT))
+					fwrite(early.data + at, 1, n, end->sent);
 				at += n;
 			}
 			free(early.data);
@@ -646,9 +655,18 @@ static void talk(struct end *end)
 		UNTIL_DONE(end, SSL_connect(end->ssl), "SSL_connect");
 		if (session) {
 			struct message response = { .end = end };
+			int expected = flags & REJECT ? EARLY_REJECTED : EARLY_ACCEPTED;
 
-			check(SSL_get_early_data_status(end->ssl) == EARLY_ACCEPTED, end,
-			      "early data was not accepted");
+			for (int i = 0; i < 2; i++) {
+				int status = SSL_get_early_data_status(end->ssl);
+
+				check(status == expected, end, "early data's status");
+				if (!(flags & REJECT) || i)
+					continue;
+				early = make_request(end, sizes[count]);
+				write_message(&early);
+				free(early.data);
+			}
 			read_message(&response);
 			free(response.data);
 		}

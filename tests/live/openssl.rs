@@ -222,6 +222,8 @@ fn assert_sent_by_the_kernel(seen: &[Exchange], expected: &[Expected]) {
             "{}",
             short(exchange)
         );
+        let reason = exchange.text("/response/body/missing/0/reason");
+        assert_eq!(reason, if size == 0 { "" } else { "no_buffer" });
         let state = if size == 0 { "complete" } else { "lost" };
         assert_eq!(exchange.text("/response/body/state"), state);
     }

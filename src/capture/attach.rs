@@ -199,6 +199,11 @@ impl Links {
         number: u8,
     ) -> Result<()> {
         for probe in &target.probes {
+            // Each would be two more copies of the programs, and most of what
+            // they tell is seen without them.
+            if !to.kernel.cookies && probe.role.is_of_early_data() {
+                continue;
+            }
             // A copy of the programs for each number would be too many.
             let number = if to.kernel.cookies { number } else { 0 };
             let cookie = cookie(target, probe, number)?;

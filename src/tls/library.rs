@@ -131,7 +131,7 @@ const OPENSSL: Library = Library {
             enter: Some(ProbeRole::EarlyReadEnter),
             exit: Some(ProbeRole::EarlyReadExit),
             required: false,
-            inner: None,
+            inner: Some("SSL_read_ex"),
         },
         Call {
             symbol: "SSL_write_early_data",

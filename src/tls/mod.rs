@@ -108,6 +108,20 @@ impl ProbeRole {
             _ => None,
         }
     }
+
+    /// Whether it is there for early data only.
+    #[must_use]
+    pub const fn is_of_early_data(self) -> bool {
+        matches!(
+            self,
+            Self::EarlyReadEnter
+                | Self::EarlyReadExit
+                | Self::EarlyWriteEnter
+                | Self::EarlyWriteExit
+                | Self::EarlyStatusEnter
+                | Self::EarlyStatusExit
+        )
+    }
 }
 
 /// How a probe is placed at its offset.

@@ -207,7 +207,7 @@ fn talk(openssl: &OpenSsl, ways: &[&str]) -> BTreeMap<String, String> {
 }
 
 /// What `SSL_sendfile` sends is in no buffer: its length is known, and all else.
-fn assert_sent_by_the_kernel(seen: &[Exchange], expected: &[Expected]) {
+pub(crate) fn assert_sent_by_the_kernel(seen: &[Exchange], expected: &[Expected]) {
     assert_eq!(seen.len(), expected.len());
     for (exchange, expected) in seen.iter().zip(expected) {
         let size = expected.response_body.len() as u64;
@@ -230,7 +230,7 @@ fn assert_sent_by_the_kernel(seen: &[Exchange], expected: &[Expected]) {
 }
 
 /// Whether this kernel encrypts for those who ask it to.
-fn kernel_tls() -> bool {
+pub(crate) fn kernel_tls() -> bool {
     drop(Command::new("modprobe").arg("tls").output());
     std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_ulp")
         .is_ok_and(|names| names.split_whitespace().any(|name| name == "tls"))

@@ -96,6 +96,11 @@ pub(crate) struct Nginx<'a> {
 impl Nginx<'_> {
     /// One process, sendfile off.
     pub(crate) fn start(&self) -> Server {
+        self.start_with("sendfile off;")
+    }
+
+    /// As [`start`](Self::start), with directives of its `http` block.
+    pub(crate) fn start_with(&self, directives: &str) -> Server {
         let folder = folder();
         let here = folder.path().display();
         let port = self.port.unwrap_or_else(free_port);
@@ -113,7 +118,7 @@ impl Nginx<'_> {
         .unwrap();
         writeln!(
             config,
-            "http {{ access_log off; sendfile off; default_type application/octet-stream;"
+            "http {{ access_log off; {directives} default_type application/octet-stream;"
         )
         .unwrap();
         writeln!(

@@ -174,6 +174,8 @@ struct tls_conn {
 	__u64 born;
 	/* Bytes written and read so far. */
 	__u64 bytes[2];
+	/* Of the bytes written, those that were early data, if it was all. */
+	__u64 early;
 	/* Its making was seen. */
 	__u64 from_start;
 	/*

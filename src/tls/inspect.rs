@@ -55,7 +55,7 @@ pub fn inspect(
         };
     }
     // Most files hold no library: one name of each is looked for first.
-    let (marked, marks): (Vec<&Library>, Vec<&str>) = LIBRARIES
+    let (marked, marks): (Vec<_>, Vec<_>) = LIBRARIES
         .iter()
         .filter_map(|library| Some((library, library.mark()?)))
         .unzip();
@@ -133,14 +133,16 @@ fn version(elf: &Elf<'_, File>, library: &Library, path: &[u8], root: Option<&Ro
 }
 
 /// libssl has no version text since 1.1.0, the libcrypto that it needs has.
-/// It is in the same directory wherever the two are installed together.
+/// It is in the same directory wherever the two are installed together; so is
+/// libnss3, which libnspr4 does not need.
 fn beside(
     dynamic: &Dynamic,
     library: &Library,
     path: &[u8],
     root: Option<&Root>,
 ) -> Option<String> {
-    let name = dynamic.needs(library.version_in)?;
+    let usual = format!("{}.so", library.version_in).into_bytes();
+    let name = dynamic.needs(library.version_in).unwrap_or(&usual);
     let slash = memchr::memrchr(b'/', path)?;
     let file = root?.open(&join(path.get(..slash)?, name)).ok()?;
     let elf = Elf::open(&file).ok()?;

@@ -68,11 +68,14 @@ impl Named {
         Ok(named)
     }
 
-    /// The library whose functions were named.
+    /// The library whose functions were named: of several with the first of
+    /// them, the one that has them all.
     #[must_use]
     pub fn library(&self) -> Option<&'static Library> {
         let (first, _) = self.functions.first()?;
-        LIBRARIES.iter().find(|library| has(library, first))
+        let mut having = LIBRARIES.iter().filter(|library| has(library, first));
+        let all = |library: &&Library| self.functions.iter().all(|(name, _)| has(library, name));
+        having.clone().find(all).or_else(|| having.next())
     }
 
     /// Whether the functions are of one library, each once, and enough.
@@ -125,8 +128,13 @@ fn function(text: &str) -> Result<(&'static str, u64), String> {
         .flat_map(|library| library.calls)
         .map(|call| call.symbol);
     let Some(symbol) = known.clone().find(|symbol| *symbol == name) else {
-        let mut names: Vec<&str> = known.collect();
-        names.dedup();
+        let mut names: Vec<&str> = Vec::new();
+        // Some are in several entries.
+        for symbol in known {
+            if !names.contains(&symbol) {
+                names.push(symbol);
+            }
+        }
         return Err(format!(
             "{name} is not a function that httpsniff knows; it knows {}",
             names.join(", ")

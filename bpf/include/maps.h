@@ -182,6 +182,8 @@ struct tls_conn {
 	 */
 	__u64 calls;
 	__u64 closing;
+	/* Go: the handshake was seen to end well. */
+	__u64 ready;
 	/* The socket below it, 0 when unknown, and its facts. */
 	__u64 socket;
 	struct conn conn;
@@ -205,6 +207,10 @@ enum tls_call_flag {
 	CALL_NO_BUFFER = 4,
 	/* The buffer is on the goroutine's stack: its distance from the end. */
 	CALL_ON_STACK = 8,
+	/* The bytes have been reported when it began. */
+	CALL_REPORTED = 16,
+	/* Its beginning was not seen. */
+	CALL_LATE = 32,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

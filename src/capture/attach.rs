@@ -277,6 +277,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
     let ex = bits::COOKIE_EX.0;
     match role {
         ProbeRole::ReadEnter | ProbeRole::ReadExit => 0,
+        ProbeRole::ReadKeptExit => bits::COOKIE_KEPT.0,
         ProbeRole::ReadExEnter | ProbeRole::ReadExExit => ex,
         ProbeRole::ReadSharedExit => bits::COOKIE_SHARED.0,
         ProbeRole::WriteEnter | ProbeRole::WriteExit => write,

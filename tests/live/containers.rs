@@ -18,7 +18,7 @@ use crate::support::podman::Podman;
 use crate::support::process::{Process, eventually};
 use crate::support::servers::{PYTHON, Server, http_server, nginx, program};
 use crate::support::skip::{needs, skipped};
-use crate::support::tshark;
+use crate::support::{is_slow, tshark};
 
 /// A curl that gets a target and throws it away.
 fn get(server: &Server, target: &str) -> Command {
@@ -98,7 +98,11 @@ pub(crate) fn only_the_inside(hierarchy: &Hierarchy) {
             assert!(container.is_null() || *container == *id, "{container}");
             known += usize::from(!container.is_null());
         }
-        assert_file(&outcome, &id, known, expected.len());
+        // The file is the same whatever the kernel; tshark takes half a minute
+        // in an emulated machine.
+        if !is_slow() {
+            assert_file(&outcome, &id, known, expected.len());
+        }
         drop((before, after));
     }
 }

@@ -185,7 +185,7 @@ fn a_process_that_moves() {
         let server = http_server(&docroot, None);
         let id = container_id();
         let inside = Cgroup::new(&hierarchy, &format!("docker/{id}"));
-        let outside = Cgroup::new(&hierarchy, &format!("docker/{}", container_id()));
+        let outside = Cgroup::new(&hierarchy, &format!("docker/test-{}", unique()));
         let mut client = Process::spawn(
             Command::new(PYTHON)
                 .arg(program("keepalive.py"))
@@ -209,7 +209,9 @@ fn a_process_that_moves() {
         let outcome = watch.stop().success();
         assert_eq!(targets(&outcome), ["/35.bin?n=2", "/35.bin?n=4"]);
         for exchange in outcome.exchanges() {
-            assert_eq!(exchange.text("/process/container"), id);
+            // It may be elsewhere by the time it is looked at.
+            let container = &exchange.0["process"]["container"];
+            assert!(container.is_null() || *container == *id, "{container}");
         }
     }
 }

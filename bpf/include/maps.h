@@ -174,6 +174,8 @@ struct tls_conn {
 	__u64 born;
 	/* Bytes written and read so far. */
 	__u64 bytes[2];
+	/* Of the bytes written, those that were early data, if it was all. */
+	__u64 early;
 	/* Its making was seen. */
 	__u64 from_start;
 	/*
@@ -211,6 +213,8 @@ enum tls_call_flag {
 	CALL_REPORTED = 16,
 	/* Its beginning was not seen. */
 	CALL_LATE = 32,
+	/* The buffer is an array of PRIOVec. */
+	CALL_VECTOR = 64,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

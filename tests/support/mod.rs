@@ -11,11 +11,13 @@ pub(crate) mod files;
 pub(crate) mod golang;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
+pub(crate) mod peers;
 pub(crate) mod podman;
 pub(crate) mod process;
 pub(crate) mod servers;
 pub(crate) mod skip;
 pub(crate) mod tshark;
+pub(crate) mod versions;
 
 use std::time::Duration;
 

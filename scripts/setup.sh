@@ -61,6 +61,8 @@ group_test() {
 	want gcc gcc
 	want ip iproute2
 	want ps procps
+	want podman podman
+	want runc runc
 }
 
 group_lint() {

@@ -28,6 +28,9 @@ pub enum ProbeRole {
     ReadEnter,
     /// It ends: the return value is the number of bytes, ≤ 0 failed.
     ReadExit,
+    /// As `ReadExit`, of a Go function whose arguments are behind its return
+    /// address then: also of a call that began before it was attached to.
+    ReadKeptExit,
     /// A read call begins: (object, buffer, length, pointer to the count).
     ReadExEnter,
     /// It ends: > 0 is success, the count is at the pointer.
@@ -80,6 +83,7 @@ impl ProbeRole {
         matches!(
             self,
             Self::ReadExit
+                | Self::ReadKeptExit
                 | Self::ReadExExit
                 | Self::ReadSharedExit
                 | Self::WriteExit

@@ -3,14 +3,16 @@
 
 use std::process::Command;
 
+use crate::containers;
 use crate::openssl::{self, every_way};
+use crate::support::cgroups::hierarchies;
 use crate::support::clients::{Client, run};
 use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, SIZES, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::servers::{Nginx, free_port, nginx, program, python};
-use crate::support::skip::needs;
+use crate::support::skip::{needs, skipped};
 use crate::support::versions::OpenSsl;
 use crate::views::{check_get, check_get_from};
 
@@ -248,6 +250,21 @@ fn nginx_by_kernel_tls() {
         .collect();
     assert_exchanges("client's view", &of_client.of_role("client"), &expected);
     openssl::assert_sent_by_the_kernel(&of_server.of_role("server"), &expected);
+}
+
+/// Both versions of cgroups, where the kernel has both mounted.
+#[test]
+fn containers_by_cgroup() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    let all = hierarchies();
+    if all.is_empty() {
+        return skipped("kernel::containers_by_cgroup", "no cgroups are mounted");
+    }
+    for hierarchy in all {
+        containers::only_the_inside(&hierarchy);
+        containers::starts_again(&hierarchy, 2);
+    }
 }
 
 /// Kernels from 6.11 on have a system call behind return probes, which some of

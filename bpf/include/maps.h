@@ -213,6 +213,8 @@ enum tls_call_flag {
 	CALL_REPORTED = 16,
 	/* Its beginning was not seen. */
 	CALL_LATE = 32,
+	/* The buffer is an array of PRIOVec. */
+	CALL_VECTOR = 64,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

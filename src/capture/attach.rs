@@ -297,5 +297,13 @@ const fn role_bits(role: ProbeRole) -> u32 {
             bits::COOKIE_NO_DATA.0 | bits::COOKIE_EARLY.0
         }
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
+        ProbeRole::Renew => bits::COOKIE_NEW.0,
+        ProbeRole::NewAtEnter | ProbeRole::NewAtExit => bits::COOKIE_NEW.0 | bits::COOKIE_NO_DATA.0,
+        ProbeRole::FlushExit => write | bits::COOKIE_NO_DATA.0,
+        ProbeRole::ReadUnseenEnter => bits::COOKIE_NO_BUFFER.0,
+        ProbeRole::NsprReadEnter => bits::COOKIE_UNSURE.0,
+        ProbeRole::NsprReceiveEnter => bits::COOKIE_UNSURE.0 | bits::COOKIE_PEEK_FLAG.0,
+        ProbeRole::NsprWriteEnter => write | bits::COOKIE_UNSURE.0,
+        ProbeRole::NsprWriteVectorEnter => write | bits::COOKIE_UNSURE.0 | bits::COOKIE_VECTOR.0,
     }
 }

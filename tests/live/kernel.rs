@@ -204,6 +204,21 @@ fn every_system_call() {
     }
 }
 
+/// Both versions of cgroups, where the kernel has both mounted.
+#[test]
+fn containers_by_cgroup() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    let all = hierarchies();
+    if all.is_empty() {
+        return skipped("kernel::containers_by_cgroup", "no cgroups are mounted");
+    }
+    for hierarchy in all {
+        containers::only_the_inside(&hierarchy);
+        containers::starts_again(&hierarchy, 2);
+    }
+}
+
 /// Where the kernel encrypts, and where it sends files inside TLS.
 #[test]
 fn kernel_tls() {
@@ -250,21 +265,6 @@ fn nginx_by_kernel_tls() {
         .collect();
     assert_exchanges("client's view", &of_client.of_role("client"), &expected);
     openssl::assert_sent_by_the_kernel(&of_server.of_role("server"), &expected);
-}
-
-/// Both versions of cgroups, where the kernel has both mounted.
-#[test]
-fn containers_by_cgroup() {
-    needs!("nginx", "curl", "openssl");
-    let _guard = lock::shared();
-    let all = hierarchies();
-    if all.is_empty() {
-        return skipped("kernel::containers_by_cgroup", "no cgroups are mounted");
-    }
-    for hierarchy in all {
-        containers::only_the_inside(&hierarchy);
-        containers::starts_again(&hierarchy, 2);
-    }
 }
 
 /// Kernels from 6.11 on have a system call behind return probes, which some of

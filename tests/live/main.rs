@@ -23,6 +23,7 @@ mod kernel;
 mod lifecycle;
 mod load;
 mod openssl;
+mod other_tls;
 mod pcapng;
 mod processes;
 mod runtimes;

@@ -11,6 +11,7 @@ pub(crate) mod files;
 pub(crate) mod golang;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
+pub(crate) mod peers;
 pub(crate) mod podman;
 pub(crate) mod process;
 pub(crate) mod servers;

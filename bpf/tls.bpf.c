@@ -18,20 +18,33 @@ enum tls_cookie {
 	COOKIE_SHARED = 8,
 	/* The object (first argument) is freed. */
 	COOKIE_FREE = 16,
-	/* The object (the result) has been made. */
+	/*
+	 * The object has been made: the result. At an entry it is made anew: the
+	 * first argument. With COOKIE_NO_DATA the first argument points at it.
+	 */
 	COOKIE_NEW = 32,
 	/* Arguments and results are where Go's compiler puts them. */
 	COOKIE_GO = 64,
-	/* No application data: a handshake. */
+	/*
+	 * No application data: a handshake. At an exit only: the bytes have been
+	 * reported by an earlier call.
+	 */
 	COOKIE_NO_DATA = 128,
 	/* The bytes are in no buffer of the process: sendfile. */
 	COOKIE_NO_BUFFER = 256,
-	/* The object may be no TLS object: its socket will tell. */
+	/*
+	 * The object is a descriptor of NSPR. It may be no TLS object: its socket
+	 * will tell.
+	 */
 	COOKIE_UNSURE = 512,
 	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
 	COOKIE_PEEK_FLAG = 1024,
 	/* Go: the arguments are behind the return address when it returns. */
 	COOKIE_KEPT = 2048,
+	/* The buffer is an array of NSPR's PRIOVec, the length their number. */
+	COOKIE_VECTOR = 4096,
+	/* Early data is written; with no data: was it accepted? */
+	COOKIE_EARLY = 8192,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -45,6 +58,9 @@ enum tls_cookie {
 };
 
 #define PR_MSG_PEEK 2
+#define PR_DESC_LAYERED 4
+#define MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY -0x7880
+#define SSL_EARLY_DATA_REJECTED 1
 
 /* What is known of a place that was reached. */
 struct tls_site {
@@ -106,23 +122,47 @@ static __always_inline struct tls_thread *tls_thread_of(const struct thread_key 
 	return thread;
 }
 
+static __always_inline void tls_closed(const struct who *who, const struct tls_conn *tls,
+				       __u64 object, __u8 source)
+{
+	struct record head = {};
+
+	if (!tls->bytes[0] && !tls->bytes[1])
+		return;
+	head.kind = RECORD_CLOSE;
+	head.entry_ns = head.return_ns = bpf_ktime_get_ns();
+	record_tls(&head, tls, object, source);
+	record_who(&head, who);
+	emit_bare(&head);
+}
+
 /* The object is being freed. */
 static __always_inline int tls_forget(const struct who *who, __u64 object, __u8 source)
 {
 	struct tls_key key = { .object = object, .tgid = who->id >> 32 };
 	struct tls_conn *tls = bpf_map_lookup_elem(&tls_conns, &key);
-	struct record head = {};
 
 	if (!tls)
 		return 0;
-	if (tls->bytes[0] || tls->bytes[1]) {
-		head.kind = RECORD_CLOSE;
-		head.entry_ns = head.return_ns = bpf_ktime_get_ns();
-		record_tls(&head, tls, object, source);
-		record_who(&head, who);
-		emit_bare(&head);
-	}
+	tls_closed(who, tls, object, source);
 	bpf_map_delete_elem(&tls_conns, &key);
+	return 0;
+}
+
+/*
+ * The peer has thrown away the early data: what is written from now on, the
+ * same again as a rule, is the first that it gets.
+ */
+static __always_inline int tls_rejected(const struct who *who, __u64 object, __u8 source)
+{
+	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
+
+	if (!tls || !tls->early || tls->early != tls->bytes[0] || tls->bytes[1])
+		return 0;
+	tls_closed(who, tls, object, source);
+	tls->born = bpf_ktime_get_ns();
+	tls->bytes[0] = 0;
+	tls->early = 0;
 	return 0;
 }
 
@@ -135,6 +175,21 @@ static __always_inline int tls_made(const struct who *who, __u64 object)
 	if (object)
 		bpf_map_update_elem(&tls_conns, &key, &fresh, BPF_ANY);
 	return 0;
+}
+
+/*
+ * Whether something has been put upon the descriptor, as TLS is. NSPR's
+ * PRFileDesc begins with a pointer to its PRIOMethods, these with their type:
+ * files, pipes and plain sockets have others.
+ */
+static __always_inline bool nspr_is_layered(__u64 descriptor)
+{
+	__u64 methods = 0;
+	__u32 type = 0;
+
+	return !bpf_probe_read_user(&methods, sizeof(methods), (void *)descriptor) &&
+	       !bpf_probe_read_user(&type, sizeof(type), (void *)methods) &&
+	       type == PR_DESC_LAYERED;
 }
 
 /*
@@ -256,10 +311,14 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 		buffer = go_buffer;
 		length = fourth;
 	}
+	if (cookie & COOKIE_UNSURE && !nspr_is_layered(object))
+		return 0;
 	if (cookie & COOKIE_FREE && cookie & COOKIE_GO)
 		return go_close(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
-	if (cookie & COOKIE_FREE)
-		return tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
+	if (cookie & (COOKIE_FREE | COOKIE_NEW) && !(cookie & COOKIE_NO_DATA)) {
+		tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
+		return cookie & COOKIE_NEW ? tls_made(&who, object) : 0;
+	}
 	if (cookie & COOKIE_GO && cookie & COOKIE_NO_DATA)
 		go_begun(&who, object);
 	if (cookie & COOKIE_FIFTH)
@@ -300,8 +359,13 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 		call->flags |= CALL_INNER;
 	if (cookie & COOKIE_UNSURE)
 		call->flags |= CALL_UNSURE;
-	if (cookie & COOKIE_NO_BUFFER)
+	if (cookie & COOKIE_NO_BUFFER) {
 		call->flags |= CALL_NO_BUFFER;
+		/* What was asked for is not in the third argument. */
+		call->length = 1;
+	}
+	if (cookie & COOKIE_VECTOR)
+		call->flags |= CALL_VECTOR;
 	if (cookie & COOKIE_GO && buffer - site.stack[0] < site.stack[1] - site.stack[0]) {
 		call->flags |= CALL_ON_STACK;
 		call->buffer -= site.stack[1];
@@ -323,7 +387,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie, __u64 result,
 				       __u64 error)
 {
-	int ret = (int)result;
+	__u8 source = cookie >> COOKIE_SOURCE_SHIFT;
+	__s64 ret = (int)result;
 	__u64 count = 0;
 
 	if (cookie & COOKIE_GO) {
@@ -332,6 +397,10 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 		return go_eof(error) ? 0 : -1;
 	}
 
+	if (source == SOURCE_GNUTLS)
+		ret = result;
+	else if (source == SOURCE_MBEDTLS && ret == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
+		ret = 0;
 	if (ret > 0 && cookie & (COOKIE_EX | COOKIE_FIFTH | COOKIE_SHARED)) {
 		if (bpf_probe_read_user(&count, sizeof(count), (void *)call->count_at) || !count)
 			return -1;
@@ -340,8 +409,8 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 	if (ret > 0)
 		return ret;
 	/* 0 is close_notify, but not of a read of 0 bytes. */
-	if (ret || (cookie & COOKIE_EX && !(cookie & COOKIE_SHARED)) ||
-	    !call->length || call->direction != DIRECTION_RECEIVE)
+	if (ret || (cookie & COOKIE_EX && !(cookie & COOKIE_SHARED)) || !call->length ||
+	    call->direction != DIRECTION_RECEIVE)
 		return -1;
 	return 0;
 }
@@ -383,7 +452,7 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 
 	if (!tls_site(ctx, &site, &who))
 		return 0;
-	if (cookie & COOKIE_NEW)
+	if (cookie & COOKIE_NEW && !(cookie & COOKIE_NO_DATA))
 		return tls_made(&who, result);
 	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
 	call = NULL;
@@ -397,13 +466,22 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	} else if (!go_late(ctx, cookie, &done)) {
 		return 0;
 	}
+	if (cookie & COOKIE_NEW && !(int)result) {
+		__u64 object = 0;
+
+		bpf_probe_read_user(&object, sizeof(object), (void *)done.object);
+		return tls_made(&who, object);
+	}
 	if (cookie & COOKIE_GO && done.direction == DIRECTION_NONE && !result) {
 		/* It returns an error, or none. */
 		tls = tls_conn_known(done.object, site.key.tgid);
 		if (tls)
 			tls->ready = 1;
 	}
-	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE)
+	if (done.direction == DIRECTION_NONE && cookie & COOKIE_EARLY &&
+	    (int)result == SSL_EARLY_DATA_REJECTED)
+		return tls_rejected(&who, done.object, cookie >> COOKIE_SOURCE_SHIFT);
+	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE || cookie & COOKIE_NO_DATA)
 		return 0;
 	count = tls_count(&done, cookie, result, error);
 	/* At the end of the stream perhaps after the object's. */
@@ -434,6 +512,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
 	if (count > 0)
 		tls->bytes[done.direction & 1] += count;
+	if (cookie & COOKIE_EARLY && count > 0)
+		tls->early = tls->bytes[0];
 	if (ended) {
 		bool seen = tls->bytes[0] || tls->bytes[1];
 		struct tls_key key = { .object = done.object, .tgid = site.key.tgid };
@@ -449,7 +529,14 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		return 0;
 	}
 	job.head.kind = RECORD_DATA;
-	job.cursor.memory = done.flags & CALL_NO_BUFFER ? MEMORY_NONE : MEMORY_USER;
+	job.cursor.memory = MEMORY_USER;
+	/* GnuTLS: NULL and 0 for “what was given before”, which may be gone. */
+	if (done.flags & CALL_NO_BUFFER || !done.length) {
+		job.cursor.memory = MEMORY_NONE;
+	} else if (done.flags & CALL_VECTOR) {
+		job.cursor.memory = MEMORY_USER_PRIOVEC;
+		job.cursor.segments = (__u32)done.length;
+	}
 	job.cursor.base = done.buffer;
 	if (done.flags & CALL_ON_STACK)
 		job.cursor.base += site.stack[1];

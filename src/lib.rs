@@ -33,3 +33,4 @@ pub mod redact;
 pub mod run;
 pub mod stats;
 pub mod tls;
+pub mod tls_hello;

@@ -24,6 +24,8 @@ enum record_kind {
 	RECORD_FORK = 6,
 	/* The last thread of a process is gone. */
 	RECORD_EXIT = 7,
+	/* Payload: struct counts, of a TCP connection. */
+	RECORD_COUNTS = 8,
 };
 
 enum record_direction {
@@ -105,6 +107,12 @@ struct record {
 	__u8 peer[16];
 	/* Name of the thread. */
 	char thread[16];
+};
+
+/* Bytes since a connection was first seen, copied or not. */
+struct counts {
+	__u64 sent;
+	__u64 received;
 };
 
 /* Counted per CPU. */

@@ -1,8 +1,12 @@
 //! The TLS libraries that are attached to, and when to look for more.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use crate::tls::Target;
 use crate::tls::find::Finder;
 use crate::tls::guess::guess_tls;
+use crate::tls_flow::Unread;
 
 /// What was found, and what was attached to.
 #[derive(Debug, Default)]
@@ -32,15 +36,26 @@ impl Libraries {
         targets
     }
 
-    /// Why this process's TLS cannot be read; `None` if it can: then nothing
-    /// but a handshake has been seen of it. Asked while the process lives.
-    pub(super) fn why_not(&self, pid: u32) -> Option<String> {
-        if !self.finder.used_by(pid).is_empty() {
-            return None;
+    /// Why TLS of this process is not read, and whether it has a library that
+    /// is: then nothing but a handshake has been seen, or it is another
+    /// library's. Asked while the process lives.
+    pub(super) fn unread(&self, pid: u32) -> (bool, Unread) {
+        let why = |why: &str| Some(why.into());
+        if let Some(found) = self.finder.used_by(pid).first() {
+            let library = Arc::clone(&found.library);
+            let why = why(&format!("nothing was read or written through {library}"));
+            let library = Some(library);
+            return (true, Unread { library, why });
         }
-        Some(match guess_tls(pid) {
-            Some(name) => format!("{name} is not read"),
-            None => "a TLS library that httpsniff does not know".to_owned(),
-        })
+        let name = guess_tls(pid);
+        let why = match name {
+            Some(name) => why(&format!("{name} is not read")),
+            None if !Path::new(&format!("/proc/{pid}/maps")).exists() => {
+                why("the program ended before it could be looked at")
+            }
+            None => why("a TLS library that httpsniff does not know"),
+        };
+        let library = name.map(Into::into);
+        (false, Unread { library, why })
     }
 }

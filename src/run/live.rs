@@ -13,6 +13,7 @@ use super::outputs::Opened;
 use super::say::{number, say};
 use super::signals::{INTERRUPTED, Stops};
 use super::silence::{Facts, Silence};
+use super::unread::UnreadPrograms;
 use super::writer::Account;
 use super::{config, end, permission, warn_of_secrets};
 use crate::caller::Caller;
@@ -20,6 +21,7 @@ use crate::capture::{self, Backend, Capture, Item, Settings};
 use crate::cli::BackendName;
 use crate::command::{Running, exit_code};
 use crate::engine::Engine;
+use crate::filter::Filter;
 use crate::options::{CommandLine, Failure, Live, Options};
 use crate::output::file::{clear_ready, write_ready};
 
@@ -84,6 +86,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     };
     let mut run = Run {
         engine: Engine::new(config(options), begun.sinks),
+        filter: options.filter.clone(),
         command,
         accounts: begun.accounts,
         closed: begun.closed,
@@ -117,6 +120,7 @@ fn settings(options: &Options, live: &Live) -> Settings {
         },
         no_tcp: live.no_tcp,
         no_tls: live.no_tls,
+        tls_flows: options.tls_flows,
         libraries: live.libraries.clone(),
         pids: live.pids.clone(),
         follow: live.follow,
@@ -165,6 +169,7 @@ fn announce(path: &Path, caller: Option<Caller>) -> Result<(), Failure> {
 /// A run that captures.
 struct Run {
     engine: Engine,
+    filter: Filter,
     command: Option<Running>,
     accounts: Vec<Account>,
     stops: Stops,
@@ -185,6 +190,7 @@ impl Run {
     fn capture(&mut self, mut capture: Capture) -> (End, u8) {
         let reason = self.until_the_end(&mut capture);
         if matches!(reason, End::Wanted | End::Impatient) {
+            capture.count_flows();
             // What is in the buffer was captured before the end; nothing is
             // added while it is read.
             capture.detach();
@@ -217,6 +223,7 @@ impl Run {
     /// The loop.
     fn until_the_end(&mut self, capture: &mut Capture) -> End {
         let mut silence = Silence::new(self.started);
+        let mut unread = UnreadPrograms::default();
         loop {
             if let Err(end) = self.turn(capture, WAIT) {
                 return end;
@@ -228,13 +235,22 @@ impl Run {
             for notice in capture.take_notices() {
                 say(&notice);
             }
+            for found in capture.take_unread() {
+                if let Some(process) = &found.process
+                    && self.filter.wants_process(process)
+                    && let Some(line) = unread.line(process, &found.unread)
+                {
+                    say(&line);
+                }
+                self.engine.explain(found.pid, found.unread);
+            }
             self.hint(capture, now);
             if silence.is_due(now, self.engine.stats()) {
                 let facts = Facts {
                     stats: self.engine.stats(),
                     processes: self.processes.len() as u64,
                     named: self.named,
-                    unhooked: capture.unhooked_tls(),
+                    unread: unread.programs(),
                 };
                 if let Some(line) = silence.line(now, &facts) {
                     say(&line);

@@ -24,6 +24,8 @@ pub(super) struct Connection {
     socket: Option<(u64, u64)>,
     /// For sockets: they began with a TLS record.
     tls: bool,
+    /// That socket was reset.
+    reset: bool,
 }
 
 impl Connection {
@@ -107,6 +109,7 @@ impl Connections {
             last: [None; 2],
             socket: None,
             tls: begins_with_tls(record.payload),
+            reset: false,
         });
         if connection.info.local.is_none()
             && let Some((local, peer)) = record.addresses()
@@ -160,11 +163,13 @@ impl Connections {
             object,
             born,
         };
-        // One that began otherwise (CONNECT) goes on.
-        if !self.by_key.get(&key)?.tls {
-            return None;
+        match self.by_key.get(&key) {
+            // One that began otherwise (CONNECT) goes on.
+            Some(connection) if !connection.tls => None,
+            Some(_) => self.remove(&key).map(|connection| connection.info),
+            // It may have been closed a moment ago.
+            None => Some(ConnectionInfo::new(key)),
         }
-        self.remove(&key).map(|connection| connection.info)
     }
 
     /// The connection of a record that counts its bytes.
@@ -190,6 +195,15 @@ impl Connections {
             key = *tls;
             of_socket = true;
         }
+        let reset = record.has(types::record_flag::FLAG_RESET);
+        if of_socket && key.source == Source::Go {
+            // What a goroutine has written is reported when its call returns.
+            // By then another may have closed the socket; the object's own
+            // end comes when all have returned.
+            let connection = self.by_key.get_mut(&key)?;
+            connection.reset |= reset && record.kind == Kind::Close;
+            return None;
+        }
         let direction = direction_of(record);
         if record.kind == Kind::End {
             let connection = self.by_key.get_mut(&key)?;
@@ -198,7 +212,7 @@ impl Connections {
             return Some((connection.info.clone(), Action::End { direction, offset }));
         }
         let connection = self.remove(&key)?;
-        let reset = record.has(types::record_flag::FLAG_RESET);
+        let reset = reset || connection.reset;
         Some((connection.info, Action::Close { reset }))
     }
 
@@ -243,6 +257,7 @@ mod tests {
             last: [None; 2],
             socket: None,
             tls: false,
+            reset: false,
         }
     }
 

@@ -19,6 +19,10 @@ use crate::tls_hello::{self, Hello, Progress};
 /// nanoseconds: looking at a program takes a while.
 const PATIENCE: u64 = 500_000_000;
 
+/// How long it waits in any case: what was read on it may be reported when its
+/// socket has been closed by another thread.
+const HOLD: u64 = 200_000_000;
+
 /// Reasons kept, and TLS objects whose socket is not known.
 const KEPT: usize = 65_536;
 
@@ -285,6 +289,12 @@ impl Flows {
         self.ended.push((flow, state));
     }
 
+    /// What a socket carried has been read after all.
+    pub(super) fn withdraw(&mut self, key: ConnectionKey) {
+        self.ended
+            .retain(|(flow, _)| flow.info.as_ref().is_none_or(|info| info.key != key));
+    }
+
     /// Gives out the flows that have ended and whose reason is known, or has
     /// been waited for; with `all` every one.
     pub(super) fn give(&mut self, core: &mut Core, all: bool) -> io::Result<()> {
@@ -297,7 +307,8 @@ impl Flows {
             let reason = flow.unread.clone();
             let pid = flow.pid();
             let reason = reason.or_else(|| self.reasons.get(&pid?).cloned());
-            if live && !all && reason.is_none() && now.nanos_since(flow.last) < PATIENCE {
+            let patience = if reason.is_some() { HOLD } else { PATIENCE };
+            if live && !all && now.nanos_since(flow.last) < patience {
                 self.ended.push((flow, state));
                 continue;
             }

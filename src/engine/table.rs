@@ -356,6 +356,7 @@ impl Table {
     /// Forgets a socket whose TLS is read as a connection of its own. One that
     /// has been something else before stays (CONNECT).
     fn give_way(&mut self, core: &mut Core, key: ConnectionKey) -> io::Result<()> {
+        self.flows.withdraw(key);
         match self.entries.get_mut(&key) {
             Some(Entry::Live(c)) if c.conversation.protocol == Protocol::Unknown => {
                 c.conversation.mute(core, Protocol::Tls);

@@ -121,6 +121,7 @@ fn settings(options: &Options, live: &Live) -> Settings {
         no_tcp: live.no_tcp,
         no_tls: live.no_tls,
         tls_flows: options.tls_flows,
+        no_uretprobes: live.no_uretprobes,
         libraries: live.libraries.clone(),
         pids: live.pids.clone(),
         follow: live.follow,

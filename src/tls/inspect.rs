@@ -8,7 +8,7 @@ use super::library::{LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe};
+use super::{Abi, Probe, Returns, golang};
 use crate::event::Source;
 
 /// What is in a file.
@@ -28,7 +28,8 @@ pub struct Inspection {
 
 /// Looks for the functions of all libraries at once; `None` when it has none
 /// of them. `path` and `root` say where the file is, to find the library
-/// beside it that knows the version.
+/// beside it that knows the version; `returns` how the ends of functions are to
+/// be watched.
 ///
 /// # Errors
 /// When it is no program or library of this machine, or damaged.
@@ -36,9 +37,23 @@ pub fn inspect(
     file: &File,
     path: &[u8],
     root: Option<&Root>,
+    returns: Returns,
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
+    if let Some(go) = golang::look(&elf) {
+        let library = go.library;
+        return match go.probes {
+            Ok(probes) => Ok(Some(Inspection {
+                library,
+                build_id: elf.build_id(),
+                source: Source::Go,
+                abi: Abi::Go,
+                probes,
+            })),
+            Err(reason) => Err(ElfError::Go { library, reason }),
+        };
+    }
     let names: Vec<&str> = LIBRARIES
         .iter()
         .flat_map(|library| library.calls.iter().map(|call| call.symbol))
@@ -60,7 +75,7 @@ pub fn inspect(
             source: library.source,
             abi: library.abi,
             build_id: elf.build_id(),
-            probes: plan::probes(&elf, library, &own, &version),
+            probes: plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?,
             library: version,
         }));
     }

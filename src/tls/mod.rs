@@ -9,6 +9,7 @@ use crate::event::Source;
 
 pub mod elf;
 pub mod find;
+pub mod golang;
 pub mod guess;
 mod identity;
 pub mod inspect;
@@ -85,6 +86,17 @@ pub enum Placement {
     At,
     /// A return probe on the function that begins there.
     Return,
+}
+
+/// How the ends of functions are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Returns {
+    /// By return probes: the kernel replaces the return address.
+    #[default]
+    Probes,
+    /// By uprobes on all instructions that return, or the library is not
+    /// attached to: where return probes do harm.
+    Exits,
 }
 
 /// One place to attach to.

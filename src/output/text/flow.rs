@@ -1,7 +1,7 @@
 //! The line of a TLS connection that was not read:
 //!
 //! ```text
-//! 12:00:00.123  java[4242]  → TLS  example.com (10.0.0.1:443)  TLS 1.3  h2  1.20 KiB ↑  34.0 KiB ↓  120 ms  not read: Java is not read
+//! 12:00:00.123  java[4242]  → TLS  example.com (10.0.0.1:443)  TLS 1.3  h2  1.20 KiB ↑  34.0 KiB ↓  120 ms  Java is not read
 //! ```
 
 use super::line::{Align, Layout};
@@ -124,10 +124,10 @@ impl Layout {
         if !flow.info.from_start {
             self.word(out, style::FAINT, "joined late");
         }
-        let mut text = String::from("not read");
-        if let Some(why) = &flow.unread.why {
-            text.push_str(": ");
-            escape::push(&mut text, why.as_bytes());
+        let mut text = String::new();
+        match &flow.unread.why {
+            Some(why) => escape::push(&mut text, why.as_bytes()),
+            None => text.push_str("not read"),
         }
         self.word(out, style::FAINT, &text);
     }

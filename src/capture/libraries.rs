@@ -36,8 +36,8 @@ impl Libraries {
         targets
     }
 
-    /// Why TLS of this process is not read, and whether it has a library that
-    /// is: then nothing but a handshake has been seen, or it is another
+    /// Why TLS of this process is not read, and whether it may have a library
+    /// that is: then nothing but a handshake has been seen, or it is another
     /// library's. Asked while the process lives.
     pub(super) fn unread(&self, pid: u32) -> (bool, Unread) {
         let why = |why: &str| Some(why.into());
@@ -48,14 +48,13 @@ impl Libraries {
             return (true, Unread { library, why });
         }
         let name = guess_tls(pid);
+        let gone = name.is_none() && !Path::new(&format!("/proc/{pid}/exe")).exists();
         let why = match name {
             Some(name) => why(&format!("{name} is not read")),
-            None if !Path::new(&format!("/proc/{pid}/maps")).exists() => {
-                why("the program ended before it could be looked at")
-            }
+            None if gone => why("the program ended before it could be looked at"),
             None => why("a TLS library that httpsniff does not know"),
         };
         let library = name.map(Into::into);
-        (false, Unread { library, why })
+        (gone, Unread { library, why })
     }
 }

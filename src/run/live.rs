@@ -95,6 +95,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
         duration: live.duration,
         named: !live.pids.is_empty() || live.command.is_some(),
         processes: FxHashSet::default(),
+        unread: UnreadPrograms::default(),
         hinted: false,
     };
     let (reason, status) = run.capture(capture);
@@ -182,6 +183,8 @@ struct Run {
     named: bool,
     /// Processes that sent or received.
     processes: FxHashSet<u32>,
+    /// Programs whose TLS cannot be read.
+    unread: UnreadPrograms,
     hinted: bool,
 }
 
@@ -224,7 +227,6 @@ impl Run {
     /// The loop.
     fn until_the_end(&mut self, capture: &mut Capture) -> End {
         let mut silence = Silence::new(self.started);
-        let mut unread = UnreadPrograms::default();
         loop {
             if let Err(end) = self.turn(capture, WAIT) {
                 return end;
@@ -236,22 +238,13 @@ impl Run {
             for notice in capture.take_notices() {
                 say(&notice);
             }
-            for found in capture.take_unread() {
-                if let Some(process) = &found.process
-                    && self.filter.wants_process(process)
-                    && let Some(line) = unread.line(process, &found.unread)
-                {
-                    say(&line);
-                }
-                self.engine.explain(found.pid, found.unread);
-            }
             self.hint(capture, now);
             if silence.is_due(now, self.engine.stats()) {
                 let facts = Facts {
                     stats: self.engine.stats(),
                     processes: self.processes.len() as u64,
                     named: self.named,
-                    unread: unread.programs(),
+                    unread: self.unread.programs(),
                 };
                 if let Some(line) = silence.line(now, &facts) {
                     say(&line);
@@ -295,6 +288,15 @@ impl Run {
             return Err(End::Output(error));
         }
         result.map_err(End::Capture)?;
+        for found in capture.take_unread() {
+            if let Some(process) = &found.process
+                && self.filter.wants_process(process)
+                && let Some(line) = self.unread.line(process, &found.unread)
+            {
+                say(&line);
+            }
+            engine.explain(found.pid, found.unread);
+        }
         engine.tick(capture.now()).map_err(End::Output)?;
         let muted = engine.take_muted();
         if !muted.is_empty() {

@@ -16,6 +16,7 @@ mod support;
 
 mod bodies;
 mod command;
+mod flows;
 mod golang;
 mod harm;
 mod kernel;

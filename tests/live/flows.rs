@@ -122,8 +122,8 @@ fn on_the_wire(file: &std::path::Path, port: u64) -> (u64, u64) {
             .map_or(0, |end| end.saturating_sub(1))
     };
     (
-        last(format!("tcp.srcport=={port}")),
-        last(format!("tcp.dstport=={port}")),
+        last(format!("tcp.len>0 && tcp.srcport=={port}")),
+        last(format!("tcp.len>0 && tcp.dstport=={port}")),
     )
 }
 

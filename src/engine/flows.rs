@@ -33,12 +33,22 @@ enum Reading {
     Done(Hello),
 }
 
+/// Where a direction's bytes were.
+#[derive(Clone, Copy)]
+struct Span {
+    /// The offset that was seen first; the others are distances to it.
+    origin: u64,
+    /// The first byte.
+    from: i64,
+    /// After the last.
+    to: i64,
+}
+
 /// A TCP connection that is TLS or may be.
 pub(super) struct Flow {
     first: OwnedOrigin,
     hellos: [Reading; 2],
-    /// Offsets of the first byte and of the one after the last.
-    spans: [Option<(u64, u64)>; 2],
+    spans: [Option<Span>; 2],
     /// The kernel's counts of bytes sent and received.
     counted: Option<[u64; 2]>,
     /// The process has sent its end.
@@ -100,12 +110,17 @@ impl Flow {
     /// Takes note of where bytes were, in whatever order.
     pub(super) fn see(&mut self, data: &Data<'_>) {
         let length = (data.bytes.len() as u64).saturating_add(data.missing);
-        let end = data.offset.saturating_add(length);
         if let Some(span) = self.spans.get_mut(data.direction.index())
             && length > 0
         {
-            let (from, to) = span.unwrap_or((data.offset, end));
-            *span = Some((from.min(data.offset), to.max(end)));
+            let span = span.get_or_insert(Span {
+                origin: data.offset,
+                from: 0,
+                to: 0,
+            });
+            let from = data.offset.wrapping_sub(span.origin).cast_signed();
+            span.from = span.from.min(from);
+            span.to = span.to.max(from.saturating_add_unsigned(length));
         }
     }
 
@@ -168,7 +183,7 @@ impl Flow {
         let counts = |at: usize| match core.config.tls_flows {
             TlsFlows::File => {
                 let span = self.spans.get(at).copied().flatten();
-                Some(span.map_or(0, |(from, to)| to.saturating_sub(from)))
+                Some(span.map_or(0, |span| span.to.abs_diff(span.from)))
             }
             _ => self.counted.as_ref().and_then(|c| c.get(at)).copied(),
         };

@@ -73,6 +73,9 @@ impl Layout {
         if let Some(server) = &flow.server {
             self.word(out, style::PLAIN, &server.version.to_string());
         }
+        if self.narrow() {
+            return;
+        }
         self.text.clear();
         match flow.server.as_ref().and_then(|hello| hello.alpn.as_ref()) {
             Some(protocol) => escape::push(&mut self.text, protocol),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Item;
+use super::bpf::types;
 use super::clock::Clock;
 use super::connections::{Connections, begins_with_tls, key_of};
+use super::containers::Change;
 use super::processes::Processes;
 use super::record::{Kind, Record};
 use crate::event::{Action, ConnectionInfo, Direction, Event, Source, Timestamp};
@@ -23,6 +25,7 @@ pub(super) struct Decoder {
     malformed: u64,
     executed: Vec<u32>,
     seen_tls: Vec<u32>,
+    cgroups: Vec<Change>,
     /// Processes on whose sockets TLS was seen, and that no record came from
     /// a TLS library of theirs.
     unhooked: FxHashMap<u32, Arc<Process>>,
@@ -41,6 +44,7 @@ impl Decoder {
             malformed: 0,
             executed: Vec::new(),
             seen_tls: Vec::new(),
+            cgroups: Vec::new(),
             unhooked: FxHashMap::default(),
             flows,
             hooked: FxHashSet::default(),
@@ -71,6 +75,11 @@ impl Decoder {
             std::mem::take(&mut self.executed),
             std::mem::take(&mut self.seen_tls),
         )
+    }
+
+    /// Cgroups that came or went since the last call.
+    pub(super) fn take_cgroups(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.cgroups)
     }
 
     /// The process that was seen to speak TLS, unless what it said has been
@@ -109,6 +118,10 @@ impl Decoder {
                 Some((info, action)) => self.tell(&record, &info, action, handle),
                 None => true,
             },
+            Kind::Cgroup | Kind::CgroupGone => {
+                self.cgroup(&record);
+                true
+            }
         }
     }
 
@@ -128,6 +141,20 @@ impl Decoder {
             connection: info,
             action,
         }))
+    }
+
+    fn cgroup(&mut self, record: &Record<'_>) {
+        let Ok(hierarchy) = u32::try_from(record.head.born) else {
+            self.malformed += 1;
+            return;
+        };
+        self.cgroups.push(Change {
+            gone: record.kind == Kind::CgroupGone,
+            hierarchy,
+            id: record.head.object,
+            path: String::from_utf8_lossy(record.payload).into_owned(),
+            watched: record.has(types::record_flag::FLAG_WATCHED),
+        });
     }
 
     fn data(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {

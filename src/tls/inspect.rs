@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use super::elf::{Dynamic, Elf, ElfError};
+use super::elf::{Dynamic, Elf, ElfError, Function};
 use super::library::{LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
@@ -54,14 +54,22 @@ pub fn inspect(
             Err(reason) => Err(ElfError::Go { library, reason }),
         };
     }
-    let names: Vec<&str> = LIBRARIES
+    let mut names: Vec<&str> = LIBRARIES
         .iter()
         .flat_map(|library| library.calls.iter().map(|call| call.symbol))
         .collect();
-    let mut functions = elf.functions(&names)?;
+    // Some are in several entries.
+    names.sort_unstable();
+    names.dedup();
+    let functions = elf.functions(&names)?;
+    let function =
+        |symbol: &str| -> Option<Function> { *functions.get(names.binary_search(&symbol).ok()?)? };
     for library in LIBRARIES {
-        let rest = functions.split_off(library.calls.len().min(functions.len()));
-        let own = std::mem::replace(&mut functions, rest);
+        let own: Vec<Option<Function>> = library
+            .calls
+            .iter()
+            .map(|call| function(call.symbol))
+            .collect();
         let complete = library
             .calls
             .iter()
@@ -95,14 +103,16 @@ fn version(elf: &Elf<'_, File>, library: &Library, path: &[u8], root: Option<&Ro
 }
 
 /// libssl has no version text since 1.1.0, the libcrypto that it needs has.
-/// It is in the same directory wherever the two are installed together.
+/// It is in the same directory wherever the two are installed together; so is
+/// libnss3, which libnspr4 does not need.
 fn beside(
     dynamic: &Dynamic,
     library: &Library,
     path: &[u8],
     root: Option<&Root>,
 ) -> Option<String> {
-    let name = dynamic.needs(library.version_in)?;
+    let usual = format!("{}.so", library.version_in).into_bytes();
+    let name = dynamic.needs(library.version_in).unwrap_or(&usual);
     let slash = memchr::memrchr(b'/', path)?;
     let file = root?.open(&join(path.get(..slash)?, name)).ok()?;
     let elf = Elf::open(&file).ok()?;

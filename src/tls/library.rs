@@ -3,6 +3,13 @@
 use super::{Abi, ProbeRole};
 use crate::event::Source;
 
+mod gnutls;
+#[cfg(test)]
+mod here;
+mod mbedtls;
+mod nss;
+mod wolfssl;
+
 /// What is known of one TLS library.
 #[derive(Debug)]
 pub struct Library {
@@ -53,6 +60,38 @@ pub struct Call {
     pub inner: Option<&'static str>,
 }
 
+impl Call {
+    /// A function that a file need not have.
+    const fn new(symbol: &'static str, enter: ProbeRole, exit: ProbeRole) -> Self {
+        Self {
+            symbol,
+            enter: Some(enter),
+            exit: Some(exit),
+            required: false,
+            inner: None,
+        }
+    }
+
+    /// One whose entry alone matters.
+    const fn entry(symbol: &'static str, enter: ProbeRole) -> Self {
+        Self {
+            symbol,
+            enter: Some(enter),
+            exit: None,
+            required: false,
+            inner: None,
+        }
+    }
+
+    /// The same, but a file without it is not the library.
+    const fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+}
+
 /// Two functions behind which there may be one that does the work.
 #[derive(Debug)]
 pub struct Pair {
@@ -60,7 +99,7 @@ pub struct Pair {
     pub plain: &'static str,
     /// The symbol that takes (object, buffer, length, pointer to the count).
     pub ex: &'static str,
-    /// The symbol, not probed, that `ex` may be a shell of in its turn and
+    /// The symbol that `ex` may be a shell of in its turn and
     /// that takes (object, buffer, length, flags, pointer to the count).
     pub with_flags: Option<&'static str>,
     /// What the entry of the function behind them means with the pointer as
@@ -73,17 +112,26 @@ pub struct Pair {
 }
 
 /// All libraries, in the order in which they are tried.
-pub const LIBRARIES: &[Library] = &[OPENSSL];
+pub const LIBRARIES: &[Library] = &[
+    OPENSSL,
+    gnutls::GNUTLS,
+    nss::NSS,
+    nss::NSPR,
+    nss::SSL,
+    wolfssl::WOLFSSL,
+    mbedtls::MBEDTLS,
+];
 
 /// OpenSSL 1.0.2 to 4.0 and libraries with its interface, and programs that
 /// hold one of them and keep its symbols (node).
 ///
 /// OpenSSL's own `SSL_read` and `SSL_read_ex` both call a static function,
 /// which is probed if it is found in the code, else both are. LibreSSL's and
-/// AWS-LC's `SSL_read_ex` call `SSL_read`, and so for writing. From OpenSSL 3.5
-/// on `SSL_write_ex` jumps to `SSL_write_ex2`, which has one argument more and
-/// no caller of note but that one: of the symbols it is left out, or what
-/// Python writes would be seen twice.
+/// AWS-LC's `SSL_read_ex` call `SSL_read`, and so for writing. From OpenSSL 3.3
+/// on `SSL_write_ex` calls or jumps to `SSL_write_ex2`, which has one argument
+/// more, and the functions for early data call those for other data: of calls
+/// within calls for the same object only the outer one counts, and of jumps the
+/// last.
 const OPENSSL: Library = Library {
     name: "OpenSSL",
     source: Source::OpenSsl,
@@ -117,6 +165,41 @@ const OPENSSL: Library = Library {
             exit: Some(ProbeRole::WriteExExit),
             required: false,
             inner: Some("SSL_write"),
+        },
+        Call {
+            symbol: "SSL_write_ex2",
+            enter: Some(ProbeRole::WriteFlagsEnter),
+            exit: Some(ProbeRole::WriteExExit),
+            required: false,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_read_early_data",
+            enter: Some(ProbeRole::EarlyReadEnter),
+            exit: Some(ProbeRole::EarlyReadExit),
+            required: false,
+            inner: Some("SSL_read_ex"),
+        },
+        Call {
+            symbol: "SSL_write_early_data",
+            enter: Some(ProbeRole::EarlyWriteEnter),
+            exit: Some(ProbeRole::EarlyWriteExit),
+            required: false,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_get_early_data_status",
+            enter: Some(ProbeRole::EarlyStatusEnter),
+            exit: Some(ProbeRole::EarlyStatusExit),
+            required: false,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_sendfile",
+            enter: Some(ProbeRole::SendFileEnter),
+            exit: Some(ProbeRole::SendFileExit),
+            required: false,
+            inner: None,
         },
         Call {
             symbol: "SSL_do_handshake",
@@ -164,6 +247,19 @@ const OPENSSL: Library = Library {
     wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
 };
 
+/// Beginnings of names of files that are called as a library is and only call
+/// it: all they do is seen there.
+const COMPANIONS: &[&str] = &["libgnutls-dane", "libgnutls-openssl"];
+
+/// Names of candidates that usually hold no TLS: Firefox's `libnss3.so` does.
+const SELDOM: &[&str] = &["libnss3."];
+
+fn begins_with_any(name: &[u8], beginnings: &[&str]) -> bool {
+    beginnings
+        .iter()
+        .any(|beginning| name.starts_with(beginning.as_bytes()))
+}
+
 impl Library {
     /// Whether a file of this name may be this library.
     #[must_use]
@@ -181,7 +277,7 @@ impl Library {
     pub fn in_pair(&self, symbol: &str) -> bool {
         self.pairs
             .iter()
-            .any(|pair| pair.plain == symbol || pair.ex == symbol)
+            .any(|pair| [Some(pair.plain), Some(pair.ex), pair.with_flags].contains(&Some(symbol)))
     }
 
     /// Whether `version` names kin whose `_ex` functions are wrappers.
@@ -196,7 +292,29 @@ impl Library {
 /// Whether a file of this name may hold a TLS library of the table.
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
-    LIBRARIES.iter().any(|library| library.has_file_name(name))
+    !begins_with_any(name, COMPANIONS)
+        && LIBRARIES.iter().any(|library| library.has_file_name(name))
+}
+
+/// Whether it is news that a candidate of this name holds none.
+#[must_use]
+pub fn is_expected(name: &[u8]) -> bool {
+    is_candidate(name) && !begins_with_any(name, SELDOM)
+}
+
+/// The number at the beginning of a text, of at least two parts: `3.7.9`.
+fn number(text: &[u8]) -> Option<&str> {
+    let end = text
+        .iter()
+        .position(|c| !c.is_ascii_digit() && *c != b'.')
+        .filter(|end| (3..=16).contains(end))?;
+    let number = std::str::from_utf8(text.get(..end)?).ok()?;
+    let number = number.trim_end_matches('.');
+    number
+        .split('.')
+        .all(|part| !part.is_empty())
+        .then_some(number)
+        .filter(|number| number.contains('.'))
 }
 
 /// Reads `OpenSSL 3.0.19 27 Jan 2026`, `OpenSSL 1.0.2k-fips  26 Jan 2017`,
@@ -275,6 +393,10 @@ mod tests {
             "libssl-81ffa89e.so.1.1",
             "libssl3.so",
             "libnode.so.108",
+            "libgnutls.so.30",
+            "libnspr4.so",
+            "libwolfssl.so.35",
+            "libmbedtls-4f0e6bd1.so.14",
         ] {
             assert!(is_candidate(name.as_bytes()), "{name}");
         }
@@ -284,6 +406,9 @@ mod tests {
             "libssl",
             "ssl.so",
             "_ssl.cpython-311-x86_64-linux-gnu.so",
+            "libgnutls-openssl.so.27",
+            "libgnutlsxx.so.30",
+            "libmbedcrypto.so.7",
         ] {
             assert!(!is_candidate(name.as_bytes()), "{name}");
         }

@@ -16,13 +16,17 @@ mod support;
 
 mod bodies;
 mod command;
+mod containers;
 mod flows;
 mod golang;
 mod harm;
 mod kernel;
 mod lifecycle;
 mod load;
+mod openssl;
+mod other_tls;
 mod pcapng;
 mod processes;
+mod runtimes;
 mod selectors;
 mod views;

@@ -39,8 +39,12 @@ enum tls_cookie {
 	COOKIE_UNSURE = 512,
 	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
 	COOKIE_PEEK_FLAG = 1024,
+	/* Go: the arguments are behind the return address when it returns. */
+	COOKIE_KEPT = 2048,
 	/* The buffer is an array of NSPR's PRIOVec, the length their number. */
-	COOKIE_VECTOR = 2048,
+	COOKIE_VECTOR = 4096,
+	/* Early data is written; with no data: was it accepted? */
+	COOKIE_EARLY = 8192,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -56,6 +60,7 @@ enum tls_cookie {
 #define PR_MSG_PEEK 2
 #define PR_DESC_LAYERED 4
 #define MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY -0x7880
+#define SSL_EARLY_DATA_REJECTED 1
 
 /* What is known of a place that was reached. */
 struct tls_site {
@@ -117,23 +122,47 @@ static __always_inline struct tls_thread *tls_thread_of(const struct thread_key 
 	return thread;
 }
 
+static __always_inline void tls_closed(const struct who *who, const struct tls_conn *tls,
+				       __u64 object, __u8 source)
+{
+	struct record head = {};
+
+	if (!tls->bytes[0] && !tls->bytes[1])
+		return;
+	head.kind = RECORD_CLOSE;
+	head.entry_ns = head.return_ns = bpf_ktime_get_ns();
+	record_tls(&head, tls, object, source);
+	record_who(&head, who);
+	emit_bare(&head);
+}
+
 /* The object is being freed. */
 static __always_inline int tls_forget(const struct who *who, __u64 object, __u8 source)
 {
 	struct tls_key key = { .object = object, .tgid = who->id >> 32 };
 	struct tls_conn *tls = bpf_map_lookup_elem(&tls_conns, &key);
-	struct record head = {};
 
 	if (!tls)
 		return 0;
-	if (tls->bytes[0] || tls->bytes[1]) {
-		head.kind = RECORD_CLOSE;
-		head.entry_ns = head.return_ns = bpf_ktime_get_ns();
-		record_tls(&head, tls, object, source);
-		record_who(&head, who);
-		emit_bare(&head);
-	}
+	tls_closed(who, tls, object, source);
 	bpf_map_delete_elem(&tls_conns, &key);
+	return 0;
+}
+
+/*
+ * The peer has thrown away the early data: what is written from now on, the
+ * same again as a rule, is the first that it gets.
+ */
+static __always_inline int tls_rejected(const struct who *who, __u64 object, __u8 source)
+{
+	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
+
+	if (!tls || !tls->early || tls->early != tls->bytes[0] || tls->bytes[1])
+		return 0;
+	tls_closed(who, tls, object, source);
+	tls->born = bpf_ktime_get_ns();
+	tls->bytes[0] = 0;
+	tls->early = 0;
 	return 0;
 }
 
@@ -180,6 +209,7 @@ static __always_inline void go_begun(const struct who *who, __u64 object)
 		tls->from_start = 1;
 		tls->socket = 0;
 		tls->closing = 0;
+		tls->ready = 0;
 	}
 }
 
@@ -187,7 +217,7 @@ static __always_inline void go_begun(const struct who *who, __u64 object)
 static __always_inline bool go_counts(const struct tls_call *call, __u64 cookie)
 {
 	return cookie & COOKIE_GO && call->direction != DIRECTION_NONE &&
-	       !(call->flags & CALL_INNER);
+	       !(call->flags & (CALL_INNER | CALL_LATE));
 }
 
 /*
@@ -223,8 +253,40 @@ static __always_inline bool go_eof(__u64 error)
 	       text[1] == 'O' && text[2] == 'F';
 }
 
+/*
+ * What a goroutine writes is reported when the call begins: another one may
+ * have read the answer before this one gets to run its last instruction. Only
+ * when the handshake is done, without which nothing is sent, and the socket
+ * known, which this call may be the first to tell.
+ */
+static __always_inline void go_write(struct pt_regs *ctx, struct tls_call *call,
+				     struct tls_conn *tls, const struct who *who, __u64 cookie,
+				     const struct tls_site *site, void *emitters)
+{
+	struct job job;
+
+	if (!tls->socket || (!tls->ready && !tls->bytes[0] && !tls->bytes[1]))
+		return;
+	call->flags |= CALL_REPORTED;
+	__builtin_memset(&job, 0, sizeof(job));
+	job.head.kind = RECORD_DATA;
+	job.head.direction = DIRECTION_SEND;
+	job.head.entry_ns = job.head.return_ns = call->entry_ns;
+	job.head.offset = tls->bytes[DIRECTION_SEND];
+	record_tls(&job.head, tls, call->object, cookie >> COOKIE_SOURCE_SHIFT);
+	record_who(&job.head, who);
+	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
+	tls->bytes[DIRECTION_SEND] += call->length;
+	job.cursor.memory = MEMORY_USER;
+	job.cursor.base = call->buffer;
+	if (call->flags & CALL_ON_STACK)
+		job.cursor.base += site->stack[1];
+	job.left = call->length;
+	emit(ctx, who->id, &job, emitters);
+}
+
 /* A function begins. */
-static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
+static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *emitters)
 {
 	__u64 object = PT_REGS_PARM1(ctx), buffer = PT_REGS_PARM2(ctx);
 	__u64 length = PT_REGS_PARM3(ctx), go_object = ctx->ax, go_buffer = ctx->bx;
@@ -234,7 +296,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	struct tls_call *call, *outer;
 	struct tls_thread *thread;
 	struct who who;
-	bool again;
+	__u32 flags = 0;
+	bool again = false;
 
 	/* Or clang chooses an address in ctx, which the verifier refuses. */
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
@@ -270,8 +333,12 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		count_lost(LOST_CALLS, 1);
 		return 0;
 	}
+	/* A function of Go begins anew when its stack has grown. */
 	call = tls_call_of(thread);
-	again = call && call->sp == site.sp && call->object == object;
+	if (cookie & COOKIE_GO && call && call->sp == site.sp && call->object == object) {
+		again = true;
+		flags = call->flags & CALL_REPORTED;
+	}
 	tls_unwind(thread, site.sp);
 	depth = thread->depth;
 	if (depth >= TLS_DEPTH) {
@@ -287,7 +354,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	call->entry_ns = bpf_ktime_get_ns();
 	call->length = length;
 	call->direction = direction;
-	call->flags = 0;
+	call->flags = flags;
 	if (outer && outer->object == object && outer->direction == direction)
 		call->flags |= CALL_INNER;
 	if (cookie & COOKIE_UNSURE)
@@ -303,14 +370,16 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		call->flags |= CALL_ON_STACK;
 		call->buffer -= site.stack[1];
 	}
-	/* A function of Go begins anew when its stack has grown. */
+	thread->depth = depth + 1;
 	if (go_counts(call, cookie) && !again) {
 		struct tls_conn *tls = tls_conn_of(object, site.key.tgid);
 
-		if (tls)
-			__sync_fetch_and_add(&tls->calls, 1);
+		if (!tls)
+			return 0;
+		__sync_fetch_and_add(&tls->calls, 1);
+		if (direction == DIRECTION_SEND && length)
+			go_write(ctx, call, tls, &who, cookie, &site, emitters);
 	}
-	thread->depth = depth + 1;
 	return 0;
 }
 
@@ -346,6 +415,28 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 	return 0;
 }
 
+/*
+ * A function of Go ends whose beginning was not seen: on a connection that was
+ * idle when it was attached to, a goroutine was waiting in Read. It is made up
+ * from the arguments; false if they are not to be trusted.
+ */
+static __always_inline bool go_late(struct pt_regs *ctx, __u64 cookie, struct tls_call *call)
+{
+	__u64 arguments[3], result = PT_REGS_RC(ctx);
+
+	if (!(cookie & COOKIE_KEPT) ||
+	    bpf_probe_read_user(arguments, sizeof(arguments), (void *)(PT_REGS_SP(ctx) + 8)))
+		return false;
+	__builtin_memset(call, 0, sizeof(*call));
+	call->object = arguments[0];
+	call->buffer = arguments[1];
+	call->length = arguments[2];
+	call->entry_ns = bpf_ktime_get_ns();
+	call->direction = DIRECTION_RECEIVE;
+	call->flags = CALL_LATE;
+	return result && result <= call->length;
+}
+
 /* A function ends. */
 static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emitters)
 {
@@ -364,20 +455,32 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	if (cookie & COOKIE_NEW && !(cookie & COOKIE_NO_DATA))
 		return tls_made(&who, result);
 	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
-	if (!thread || !thread->depth)
+	call = NULL;
+	if (thread) {
+		tls_unwind(thread, site.sp - 1);
+		call = tls_call_of(thread);
+	}
+	if (call && call->sp == site.sp) {
+		done = *call;
+		thread->depth--;
+	} else if (!go_late(ctx, cookie, &done)) {
 		return 0;
-	tls_unwind(thread, site.sp - 1);
-	call = tls_call_of(thread);
-	if (!call || call->sp != site.sp)
-		return 0;
-	done = *call;
-	thread->depth--;
+	}
 	if (cookie & COOKIE_NEW && !(int)result) {
 		__u64 object = 0;
 
 		bpf_probe_read_user(&object, sizeof(object), (void *)done.object);
 		return tls_made(&who, object);
 	}
+	if (cookie & COOKIE_GO && done.direction == DIRECTION_NONE && !result) {
+		/* It returns an error, or none. */
+		tls = tls_conn_known(done.object, site.key.tgid);
+		if (tls)
+			tls->ready = 1;
+	}
+	if (done.direction == DIRECTION_NONE && cookie & COOKIE_EARLY &&
+	    (int)result == SSL_EARLY_DATA_REJECTED)
+		return tls_rejected(&who, done.object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE || cookie & COOKIE_NO_DATA)
 		return 0;
 	count = tls_count(&done, cookie, result, error);
@@ -394,6 +497,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		__sync_fetch_and_add(&tls->calls, -1);
 		ended = tls->closing && !tls->calls;
 	}
+	if (done.flags & CALL_REPORTED)
+		count = -1;
 	if (count < 0 && !ended)
 		return 0;
 
@@ -407,6 +512,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
 	if (count > 0)
 		tls->bytes[done.direction & 1] += count;
+	if (cookie & COOKIE_EARLY && count > 0)
+		tls->early = tls->bytes[0];
 	if (ended) {
 		bool seen = tls->bytes[0] || tls->bytes[1];
 		struct tls_key key = { .object = done.object, .tgid = site.key.tgid };
@@ -450,7 +557,7 @@ static __always_inline __u64 cookie_of(void *ctx)
 SEC("uprobe")
 int tls_single_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, cookie_of(ctx));
+	return tls_enter(ctx, cookie_of(ctx), &tls_emitters);
 }
 
 SEC("uprobe")
@@ -466,7 +573,7 @@ int tls_single_exit(struct pt_regs *ctx)
 SEC("uprobe.multi")
 int tls_multi_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, bpf_get_attach_cookie(ctx));
+	return tls_enter(ctx, bpf_get_attach_cookie(ctx), &tls_multi_emitters);
 }
 
 SEC("uprobe.multi")

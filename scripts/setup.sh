@@ -49,12 +49,20 @@ group_test() {
 	want nginx nginx-light
 	want wget wget
 	want node nodejs
+	want ruby ruby
+	# Debian has it apart from Ruby, in a folder with its version.
+	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)
+	want /usr/bin/perl perl
+	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl
+	want php php-cli
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq
 	want gcc gcc
 	want ip iproute2
 	want ps procps
+	want podman podman
+	want runc runc
 	# Programs on other TLS libraries than OpenSSL, and those to build more.
 	want git git
 	want gnutls-serv gnutls-bin

@@ -82,6 +82,18 @@ impl Links {
         Ok(())
     }
 
+    /// The hooks on cgroups that come and go, for `--container`.
+    pub(super) fn attach_cgroups(&mut self, skel: &HttpsniffSkel<'_>) -> Result<()> {
+        for (program, name) in [
+            (&skel.progs.cgroup_made, "cgroup_mkdir"),
+            (&skel.progs.cgroup_gone, "cgroup_rmdir"),
+        ] {
+            self.add(program.attach_raw_tracepoint(name))
+                .with_context(|| format!("cannot attach to the tracepoint {name}"))?;
+        }
+        Ok(())
+    }
+
     fn attach_kprobes(&mut self, skel: &HttpsniffSkel<'_>) -> Result<()> {
         let progs = &skel.progs;
         let must = |links: &mut Self, program: &ProgramMut<'_>, retprobe, name: &str| {
@@ -199,6 +211,11 @@ impl Links {
         number: u8,
     ) -> Result<()> {
         for probe in &target.probes {
+            // Each would be two more copies of the programs, and most of what
+            // they tell is seen without them.
+            if !to.kernel.cookies && probe.role.is_of_early_data() {
+                continue;
+            }
             // A copy of the programs for each number would be too many.
             let number = if to.kernel.cookies { number } else { 0 };
             let cookie = cookie(target, probe, number)?;
@@ -265,6 +282,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
     let ex = bits::COOKIE_EX.0;
     match role {
         ProbeRole::ReadEnter | ProbeRole::ReadExit => 0,
+        ProbeRole::ReadKeptExit => bits::COOKIE_KEPT.0,
         ProbeRole::ReadExEnter | ProbeRole::ReadExExit => ex,
         ProbeRole::ReadSharedExit => bits::COOKIE_SHARED.0,
         ProbeRole::WriteEnter | ProbeRole::WriteExit => write,
@@ -273,6 +291,11 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::NewExit => bits::COOKIE_NEW.0,
         ProbeRole::Free => bits::COOKIE_FREE.0,
         ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
+        ProbeRole::EarlyReadEnter | ProbeRole::EarlyReadExit => ex,
+        ProbeRole::EarlyWriteEnter | ProbeRole::EarlyWriteExit => write | ex | bits::COOKIE_EARLY.0,
+        ProbeRole::EarlyStatusEnter | ProbeRole::EarlyStatusExit => {
+            bits::COOKIE_NO_DATA.0 | bits::COOKIE_EARLY.0
+        }
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
         ProbeRole::Renew => bits::COOKIE_NEW.0,
         ProbeRole::NewAtEnter | ProbeRole::NewAtExit => bits::COOKIE_NEW.0 | bits::COOKIE_NO_DATA.0,

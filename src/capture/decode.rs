@@ -5,8 +5,10 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Item;
+use super::bpf::types;
 use super::clock::Clock;
 use super::connections::{Connections, key_of};
+use super::containers::Change;
 use super::processes::Processes;
 use super::record::{Kind, Record};
 use crate::event::{Action, Direction, Event, Source, Timestamp};
@@ -22,6 +24,7 @@ pub(super) struct Decoder {
     malformed: u64,
     executed: Vec<u32>,
     seen_tls: Vec<u32>,
+    cgroups: Vec<Change>,
     /// Processes on whose sockets TLS was seen, and that no record came from
     /// a TLS library of theirs: pid to name and why.
     unhooked: FxHashMap<u32, (String, Option<String>)>,
@@ -38,6 +41,7 @@ impl Decoder {
             malformed: 0,
             executed: Vec::new(),
             seen_tls: Vec::new(),
+            cgroups: Vec::new(),
             unhooked: FxHashMap::default(),
             hooked: FxHashSet::default(),
         }
@@ -67,6 +71,11 @@ impl Decoder {
             std::mem::take(&mut self.executed),
             std::mem::take(&mut self.seen_tls),
         )
+    }
+
+    /// Cgroups that came or went since the last call.
+    pub(super) fn take_cgroups(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.cgroups)
     }
 
     /// Why the TLS of a process cannot be read; `None`: it can.
@@ -110,7 +119,25 @@ impl Decoder {
                 true
             }
             Kind::Exit => self.exit(&record, handle),
+            Kind::Cgroup | Kind::CgroupGone => {
+                self.cgroup(&record);
+                true
+            }
         }
+    }
+
+    fn cgroup(&mut self, record: &Record<'_>) {
+        let Ok(hierarchy) = u32::try_from(record.head.born) else {
+            self.malformed += 1;
+            return;
+        };
+        self.cgroups.push(Change {
+            gone: record.kind == Kind::CgroupGone,
+            hierarchy,
+            id: record.head.object,
+            path: String::from_utf8_lossy(record.payload).into_owned(),
+            watched: record.has(types::record_flag::FLAG_WATCHED),
+        });
     }
 
     fn data(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {

@@ -16,10 +16,12 @@ pub(super) enum Kind {
     Exe,
     Fork,
     Exit,
+    Cgroup,
+    CgroupGone,
 }
 
 impl Kind {
-    const ALL: [(types::record_kind, Self); 7] = [
+    const ALL: [(types::record_kind, Self); 9] = [
         (types::record_kind::RECORD_DATA, Self::Data),
         (types::record_kind::RECORD_END, Self::End),
         (types::record_kind::RECORD_CLOSE, Self::Close),
@@ -27,6 +29,8 @@ impl Kind {
         (types::record_kind::RECORD_EXE, Self::Exe),
         (types::record_kind::RECORD_FORK, Self::Fork),
         (types::record_kind::RECORD_EXIT, Self::Exit),
+        (types::record_kind::RECORD_CGROUP, Self::Cgroup),
+        (types::record_kind::RECORD_CGROUP_GONE, Self::CgroupGone),
     ];
 }
 

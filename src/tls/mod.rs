@@ -28,6 +28,9 @@ pub enum ProbeRole {
     ReadEnter,
     /// It ends: the return value is the number of bytes, ≤ 0 failed.
     ReadExit,
+    /// As `ReadExit`, of a Go function whose arguments are behind its return
+    /// address then: also of a call that began before it was attached to.
+    ReadKeptExit,
     /// A read call begins: (object, buffer, length, pointer to the count).
     ReadExEnter,
     /// It ends: > 0 is success, the count is at the pointer.
@@ -80,6 +83,18 @@ pub enum ProbeRole {
     NsprWriteEnter,
     /// The same with (object, array of `PRIOVec`, their number).
     NsprWriteVectorEnter,
+    /// As `ReadExEnter`, for early data (TLS 1.3, RFC 8446 2.3).
+    EarlyReadEnter,
+    /// As `ReadExExit`, for early data.
+    EarlyReadExit,
+    /// As `WriteExEnter`, for early data.
+    EarlyWriteEnter,
+    /// As `WriteExExit`, for early data, which the peer may reject.
+    EarlyWriteExit,
+    /// It is asked whether the peer took the early data: (object).
+    EarlyStatusEnter,
+    /// The answer: 1 is no, and the stream begins anew.
+    EarlyStatusExit,
 }
 
 impl ProbeRole {
@@ -89,6 +104,7 @@ impl ProbeRole {
         matches!(
             self,
             Self::ReadExit
+                | Self::ReadKeptExit
                 | Self::ReadExExit
                 | Self::ReadSharedExit
                 | Self::WriteExit
@@ -98,6 +114,40 @@ impl ProbeRole {
                 | Self::SendFileExit
                 | Self::NewAtExit
                 | Self::FlushExit
+                | Self::EarlyReadExit
+                | Self::EarlyWriteExit
+                | Self::EarlyStatusExit
+        )
+    }
+}
+
+impl ProbeRole {
+    /// For a probe where a function ends that may go unwatched, though its
+    /// library is watched: the role of its entry.
+    #[must_use]
+    pub const fn dispensable_with(self) -> Option<Self> {
+        match self {
+            Self::HandshakeExit => Some(Self::HandshakeEnter),
+            Self::NewAtExit => Some(Self::NewAtEnter),
+            Self::SendFileExit => Some(Self::SendFileEnter),
+            Self::EarlyReadExit => Some(Self::EarlyReadEnter),
+            Self::EarlyWriteExit => Some(Self::EarlyWriteEnter),
+            Self::EarlyStatusExit => Some(Self::EarlyStatusEnter),
+            _ => None,
+        }
+    }
+
+    /// Whether it is there for early data only.
+    #[must_use]
+    pub const fn is_of_early_data(self) -> bool {
+        matches!(
+            self,
+            Self::EarlyReadEnter
+                | Self::EarlyReadExit
+                | Self::EarlyWriteEnter
+                | Self::EarlyWriteExit
+                | Self::EarlyStatusEnter
+                | Self::EarlyStatusExit
         )
     }
 }

@@ -16,13 +16,16 @@ mod support;
 
 mod bodies;
 mod command;
+mod containers;
 mod golang;
 mod harm;
 mod kernel;
 mod lifecycle;
 mod load;
+mod openssl;
 mod other_tls;
 mod pcapng;
 mod processes;
+mod runtimes;
 mod selectors;
 mod views;

@@ -15,6 +15,7 @@ use crate::filter::{Filter, parse_port};
 use crate::glob::Glob;
 use crate::output::file::Place;
 use crate::redact::Redact;
+use crate::tls::named::{Named, NamedError};
 
 /// Exit status of wrong usage.
 const USAGE: u8 = 2;
@@ -125,7 +126,7 @@ pub struct Live {
     /// The ends of their functions are watched without return probes.
     pub no_uretprobes: bool,
     /// Files to attach to.
-    pub libraries: Vec<PathBuf>,
+    pub libraries: Vec<Named>,
     /// Processes to watch; empty: all, or COMMAND's.
     pub pids: Vec<u32>,
     /// And their descendants.
@@ -362,14 +363,16 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
     let uids = who::users(&cli.uid)?;
     let containers = who::containers(&cli.container, notes)?;
     let pids = who::running(&who::pids(&cli.pid)?, notes)?;
-    for library in &cli.lib {
-        if !library.is_file() {
-            return Err(Failure::failed(format!(
-                "--lib {}: there is no such file",
-                library.display()
-            )));
-        }
-    }
+    let libraries = cli
+        .lib
+        .iter()
+        .map(|text| {
+            Named::parse(text).map_err(|error| match error {
+                NamedError::NoFile(_) => Failure::failed(format!("--lib {error}")),
+                NamedError::Wrong(_) => Failure::usage(format!("--lib {error}")),
+            })
+        })
+        .collect::<Result<_, _>>()?;
     let command = match cli.command.first() {
         Some(program) => Some(CommandLine {
             path: resolve(program, &around.path)?,
@@ -382,7 +385,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         no_tcp: cli.no_tcp,
         no_tls: cli.no_tls,
         no_uretprobes: cli.no_uretprobes,
-        libraries: cli.lib,
+        libraries,
         pids,
         follow: cli.follow || command.is_some(),
         uids,

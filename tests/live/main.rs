@@ -17,6 +17,7 @@ mod support;
 mod bodies;
 mod command;
 mod containers;
+mod finding;
 mod golang;
 mod harm;
 mod kernel;

@@ -114,6 +114,7 @@ pub(super) fn load_for_cookie(
     settings: &Settings,
     kernel: Kernel,
     cookie: u64,
+    exit: bool,
 ) -> Result<HttpsniffSkel<'static>> {
     let storage = Box::leak(Box::new(MaybeUninit::uninit()));
     let mut open = HttpsniffSkelBuilder::default()
@@ -124,7 +125,12 @@ pub(super) fn load_for_cookie(
         rodata.fixed_cookie = cookie;
     }
     for mut program in open.open_object_mut().progs_mut() {
-        let wanted = program.name() == "tls_single_enter" || program.name() == "tls_single_exit";
+        let wanted = if exit {
+            "tls_single_exit"
+        } else {
+            "tls_single_enter"
+        };
+        let wanted = program.name() == wanted;
         program.set_autoload(wanted);
     }
     let shared: Vec<_> = main.object().maps().collect();

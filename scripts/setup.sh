@@ -58,6 +58,11 @@ group_test() {
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq
+	want go golang-go
+	# An older Go beside the newest, where there is a package.
+	if apt-cache show golang-1.19-go >/dev/null 2>&1; then
+		want /usr/lib/go-1.19/bin/go golang-1.19-go
+	fi
 	want gcc gcc
 	want ip iproute2
 	want ps procps

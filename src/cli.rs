@@ -156,6 +156,13 @@ pub struct Cli {
     #[arg(long, help_heading = "Output")]
     pub partial: bool,
 
+    /// Show TLS connections that cannot be read: server name, bytes, why
+    ///
+    /// A line each when they end. In JSON of kind "tls"; not in pcapng, and
+    /// not among the exchanges that --count counts.
+    #[arg(long, help_heading = "Output")]
+    pub tls_flows: bool,
+
     /// Mask secrets in every output, and what has these names
     ///
     /// Authorization, cookies, API keys and the like, query parameters such

@@ -1,6 +1,8 @@
 //! The TLS libraries that are attached to, and when to look for more.
 
 use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mappings::Mapped;
@@ -8,6 +10,7 @@ use crate::tls::Target;
 use crate::tls::find::{Finder, Seen};
 use crate::tls::guess::Guesses;
 use crate::tls::library::is_candidate;
+use crate::tls_flow::Unread;
 
 /// How many mappings wait to be looked into. What finds no room is looked at
 /// when its process is seen to speak TLS.
@@ -19,6 +22,7 @@ const SLICE: Duration = Duration::from_millis(3);
 #[derive(Default)]
 pub(super) struct Libraries {
     pub(super) finder: Finder,
+    guesses: Guesses,
     attached: usize,
     /// Files that were mapped and whose names promise nothing: those that may
     /// be programs, and libraries.
@@ -132,15 +136,28 @@ impl Libraries {
             .mapped(mapped.pid, &mapped.mapping, mapped.generation)
     }
 
-    /// Why this process's TLS cannot be read; `None` if it can: then nothing
-    /// but a handshake has been seen of it. Asked while the process lives.
-    pub(super) fn why_not(&self, pid: u32) -> Option<String> {
-        if !self.finder.used_by(pid).is_empty() {
-            return None;
+    /// Why TLS of this process is not read, and whether it may have a library
+    /// that is: then nothing but a handshake has been seen, or it is another
+    /// library's. Asked while the process lives.
+    pub(super) fn unread(&mut self, pid: u32) -> (bool, Unread) {
+        let why = |why: &str| Some(why.into());
+        if let Some(found) = self.finder.used_by(pid).first() {
+            let library = Arc::clone(&found.library);
+            let why = why(&format!("nothing was read or written through {library}"));
+            let library = Some(library);
+            return (true, Unread { library, why });
         }
-        Some(match Guesses::default().explain(&self.finder, pid) {
-            Some(unread) => unread.why,
-            None => "a TLS library that httpsniff does not know".to_owned(),
-        })
+        if let Some(unread) = self.guesses.explain(&self.finder, pid) {
+            let library = unread.library.map(Into::into);
+            let why = why(&unread.why);
+            return (false, Unread { library, why });
+        }
+        let gone = !Path::new(&format!("/proc/{pid}/exe")).exists();
+        let why = if gone {
+            why("the program ended before it could be looked at")
+        } else {
+            why("a TLS library that httpsniff does not know")
+        };
+        (gone, Unread { library: None, why })
     }
 }

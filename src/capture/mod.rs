@@ -10,17 +10,20 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore as _, MapFlags, ProgramInput, RingBuffer, RingBufferBuilder};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::event::{ConnectionKey, Event, Source, Timestamp};
+use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
 use crate::tls::find::Finder;
 use crate::tls::{Abi, Returns};
+use crate::tls_flow::Unread;
 
 mod attach;
 mod bpf;
@@ -77,6 +80,9 @@ pub struct Settings {
     pub no_tcp: bool,
     /// Leave TLS libraries alone (`--no-tls`).
     pub no_tls: bool,
+    /// Give what is needed to show TLS connections that are not read
+    /// (`--tls-flows`).
+    pub tls_flows: bool,
     /// Watch the ends of their functions by uprobes, not by return probes
     /// (`--no-uretprobes`).
     pub no_uretprobes: bool,
@@ -117,6 +123,18 @@ pub enum Item<'a> {
         /// When.
         time: Timestamp,
     },
+}
+
+/// A process that speaks TLS of which nothing was read when this was found.
+#[derive(Clone, Debug)]
+pub struct UnreadTls {
+    /// Its id.
+    pub pid: u32,
+    /// The process, if its TLS cannot be read at all; `None`: it has a library
+    /// that is read.
+    pub process: Option<Arc<Process>>,
+    /// Why.
+    pub unread: Unread,
 }
 
 /// Counts of the kernel side.
@@ -164,6 +182,7 @@ pub struct Capture {
     containers: Option<Containers>,
     named: Vec<u32>,
     notices: Vec<String>,
+    unread: Vec<UnreadTls>,
     clock_taken: Instant,
 }
 
@@ -183,7 +202,7 @@ impl Capture {
         let plaintext = choose(settings, kernel, &mut notices)?;
         let skel = load::load(settings, kernel, plaintext)?;
         let shared = Rc::new(RefCell::new(Shared {
-            decoder: Decoder::new(settings.redact.clone()),
+            decoder: Decoder::new(settings.redact.clone(), settings.tls_flows),
             handler: None,
             stopped: false,
         }));
@@ -200,6 +219,7 @@ impl Capture {
             containers: settings.containers.clone().map(Containers::new),
             named: Vec::new(),
             notices,
+            unread: Vec::new(),
             clock_taken: Instant::now(),
         };
         capture.watch_users()?;
@@ -465,6 +485,27 @@ impl Capture {
         Ok(consumed)
     }
 
+    /// Has the bytes of the connections that are still open counted; the counts
+    /// come with the next [`Self::poll`].
+    pub fn count_flows(&self) {
+        if !self.settings.tls_flows {
+            return;
+        }
+        for socket in self.skel.maps.flows.keys() {
+            // The arguments of a raw tracepoint, of which there is one.
+            let mut arguments = [0_u8; 96];
+            if let Some(first) = arguments.get_mut(..socket.len()) {
+                first.copy_from_slice(&socket);
+            }
+            let input = ProgramInput {
+                context_in: Some(&mut arguments),
+                ..ProgramInput::default()
+            };
+            // Without it the counts of this one are not known.
+            let _ = self.skel.progs.flow_count.test_run(input);
+        }
+    }
+
     /// Detaches: nothing new is captured, what is in the ring buffer can
     /// still be read.
     pub fn detach(&mut self) {
@@ -477,6 +518,17 @@ impl Capture {
         let joined = self.follow_cgroups()?;
         let (executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
         if self.settings.no_tls {
+            for pid in seen_tls {
+                let why = "TLS libraries are left alone (--no-tls)";
+                self.explain(
+                    pid,
+                    true,
+                    Unread {
+                        library: None,
+                        why: Some(why.into()),
+                    },
+                );
+            }
             return Ok(());
         }
         self.attach_new_mappings()?;
@@ -491,8 +543,8 @@ impl Capture {
         for pid in seen_tls {
             let targets = self.libraries.speaks_tls(pid);
             self.attach(targets, false)?;
-            let why = self.libraries.why_not(pid);
-            self.shared.borrow_mut().decoder.explain_tls(pid, why);
+            let (hooked, unread) = self.libraries.unread(pid);
+            self.explain(pid, hooked, unread);
         }
         Ok(())
     }
@@ -519,6 +571,17 @@ impl Capture {
             }
         }
         Ok(())
+    }
+
+    /// Takes note of why the TLS of a process is not read. `by_choice`: it could
+    /// be.
+    fn explain(&mut self, pid: u32, by_choice: bool, unread: Unread) {
+        let process = self.shared.borrow().decoder.unhooked(pid);
+        self.unread.push(UnreadTls {
+            pid,
+            process: process.filter(|_| !by_choice),
+            unread,
+        });
     }
 
     /// Units and containers that start or end. Gives the processes that are
@@ -604,11 +667,9 @@ impl Capture {
             .collect()
     }
 
-    /// Programs whose connections were seen to be TLS and of which no TLS
-    /// record came: name and why.
-    #[must_use]
-    pub fn unhooked_tls(&self) -> Vec<(String, String)> {
-        self.shared.borrow().decoder.unhooked()
+    /// Processes whose connections were seen to be TLS since the last call.
+    pub fn take_unread(&mut self) -> Vec<UnreadTls> {
+        std::mem::take(&mut self.unread)
     }
 }
 

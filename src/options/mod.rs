@@ -95,6 +95,8 @@ pub struct Options {
     pub redact: Option<Redact>,
     /// Bytes kept of each body.
     pub max_body: u64,
+    /// TLS connections that are not read are shown.
+    pub tls_flows: bool,
     /// Stop after so many exchanges.
     pub count: Option<u64>,
     /// Text or JSON, if any is shown.
@@ -218,6 +220,7 @@ impl Options {
             .as_deref()
             .map(|t| parse::count("--count", t))
             .transpose()?;
+        let tls_flows = cli.tls_flows;
         let source = match cli.read {
             Some(path) => Source::File(path),
             None => Source::Live(live(cli, around, &mut notes)?),
@@ -227,6 +230,7 @@ impl Options {
             filter,
             redact,
             max_body,
+            tls_flows,
             count,
             shown,
             pcapng,

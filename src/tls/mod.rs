@@ -100,6 +100,17 @@ pub enum ProbeRole {
 }
 
 impl ProbeRole {
+    /// Whether the program that runs there may report something, and so needs
+    /// to know the library.
+    #[must_use]
+    pub const fn makes_records(self) -> bool {
+        match self {
+            Self::Free | Self::Renew => true,
+            Self::NewExit | Self::HandshakeExit | Self::NewAtExit | Self::FlushExit => false,
+            _ => self.is_exit(),
+        }
+    }
+
     /// Whether the probe is where a function ends.
     #[must_use]
     pub const fn is_exit(self) -> bool {

@@ -18,6 +18,7 @@ mod bodies;
 mod command;
 mod containers;
 mod finding;
+mod flows;
 mod golang;
 mod harm;
 mod kernel;

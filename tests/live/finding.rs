@@ -188,6 +188,16 @@ fn addresses_from_the_user_find_what_has_no_symbols() {
             .collect();
         run(Command::new("strip").arg(&program));
 
+        let (_, address) = at[0].split_once("=0x").unwrap();
+        let wrong = u64::from_str_radix(address, 16).unwrap() + 1;
+        let library = format!("{}@SSL_read={wrong},{}", program.display(), at[1]);
+        let refused = Httpsniff::new().args(["--lib", &library]).finish();
+        assert!(
+            refused.stderr.contains("no function begins at 0x"),
+            "{}",
+            refused.stderr
+        );
+
         let mut process = scene.start(&mut Command::new(&program));
         let outcome = watch(process.pid());
         scene.order(&mut process, "get", "1.bin");

@@ -22,6 +22,8 @@ const volatile __u32 cgroup_v1_hierarchy = 0;
 /* Emit what plaintext sockets carry; without, they only name TLS's peers. */
 const volatile bool want_tcp = true;
 const volatile bool want_tls = true;
+/* Show connections whose TLS is not read. */
+const volatile bool want_flows = false;
 /* Bytes copied of one call; the rest is a record without data. */
 const volatile __u64 call_limit = 64 << 20;
 /* The user's pid namespace; 0: the initial one. */
@@ -129,6 +131,10 @@ enum conn_flag {
 	CONN_CLOSED = 32,
 	/* That was by a reset. */
 	CONN_RESET = 64,
+	/* Its hellos are wanted and may not have come yet. */
+	CONN_HELLO = 256,
+	/* It is in `flows`, or was. */
+	CONN_COUNTED = 512,
 };
 
 /* A TCP connection, by address of its struct sock. */

@@ -16,12 +16,13 @@ pub(super) enum Kind {
     Exe,
     Fork,
     Exit,
+    Counts,
     Cgroup,
     CgroupGone,
 }
 
 impl Kind {
-    const ALL: [(types::record_kind, Self); 9] = [
+    const ALL: [(types::record_kind, Self); 10] = [
         (types::record_kind::RECORD_DATA, Self::Data),
         (types::record_kind::RECORD_END, Self::End),
         (types::record_kind::RECORD_CLOSE, Self::Close),
@@ -29,6 +30,7 @@ impl Kind {
         (types::record_kind::RECORD_EXE, Self::Exe),
         (types::record_kind::RECORD_FORK, Self::Fork),
         (types::record_kind::RECORD_EXIT, Self::Exit),
+        (types::record_kind::RECORD_COUNTS, Self::Counts),
         (types::record_kind::RECORD_CGROUP, Self::Cgroup),
         (types::record_kind::RECORD_CGROUP_GONE, Self::CgroupGone),
     ];
@@ -113,6 +115,13 @@ impl<'a> Record<'a> {
             endpoint(self.head.local, self.head.local_port)?,
             endpoint(self.head.peer, self.head.peer_port)?,
         ))
+    }
+
+    /// Bytes sent and received, of a record that counts them.
+    pub(super) fn counts(&self) -> Option<(u64, u64)> {
+        let (sent, rest) = self.payload.split_first_chunk()?;
+        let (received, _) = rest.split_first_chunk()?;
+        Some((u64::from_ne_bytes(*sent), u64::from_ne_bytes(*received)))
     }
 
     /// Why `missing` bytes are missing.

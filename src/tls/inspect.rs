@@ -4,7 +4,7 @@
 use std::fs::File;
 
 use super::elf::{Dynamic, Elf, ElfError, Function};
-use super::library::{LIBRARIES, Library};
+use super::library::{Call, LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
@@ -54,22 +54,15 @@ pub fn inspect(
             Err(reason) => Err(ElfError::Go { library, reason }),
         };
     }
-    let mut names: Vec<&str> = LIBRARIES
+    // Most files hold no library: one name of each is looked for first.
+    let (marked, marks): (Vec<_>, Vec<_>) = LIBRARIES
         .iter()
-        .flat_map(|library| library.calls.iter().map(|call| call.symbol))
-        .collect();
-    // Some are in several entries.
-    names.sort_unstable();
-    names.dedup();
-    let functions = elf.functions(&names)?;
-    let function =
-        |symbol: &str| -> Option<Function> { *functions.get(names.binary_search(&symbol).ok()?)? };
-    for library in LIBRARIES {
-        let own: Vec<Option<Function>> = library
-            .calls
-            .iter()
-            .map(|call| function(call.symbol))
-            .collect();
+        .filter_map(|library| Some((library, library.mark()?)))
+        .unzip();
+    let present = elf.functions(&marks)?;
+    for (library, _) in marked.iter().zip(&present).filter(|(_, f)| f.is_some()) {
+        let names: Vec<&str> = library.calls.iter().map(|call| call.symbol).collect();
+        let own = elf.functions(&names)?;
         let complete = library
             .calls
             .iter()
@@ -78,16 +71,53 @@ pub fn inspect(
         if !complete {
             continue;
         }
-        let version = version(&elf, library, path, root);
-        return Ok(Some(Inspection {
-            source: library.source,
-            abi: library.abi,
-            build_id: elf.build_id(),
-            probes: plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?,
-            library: version,
-        }));
+        return found(&elf, library, &own, path, root, returns).map(Some);
     }
     Ok(None)
+}
+
+/// As [`inspect`], with the functions of one library where the user says that
+/// they are.
+///
+/// # Errors
+/// When no probes can be placed. Functions that are not in the file's code
+/// are left out: ask [`Elf::code_offset`] before.
+pub(super) fn inspect_named(
+    elf: &Elf<'_, File>,
+    library: &Library,
+    functions: &[(&'static str, u64)],
+    path: &[u8],
+    root: Option<&Root>,
+    returns: Returns,
+) -> Result<Inspection, ElfError> {
+    let function = |call: &Call| {
+        let (_, address) = functions.iter().find(|(name, _)| *name == call.symbol)?;
+        Some(Function {
+            offset: elf.code_offset(*address)?,
+            address: *address,
+            size: 0,
+        })
+    };
+    let own: Vec<_> = library.calls.iter().map(function).collect();
+    found(elf, library, &own, path, root, returns)
+}
+
+fn found(
+    elf: &Elf<'_, File>,
+    library: &Library,
+    functions: &[Option<Function>],
+    path: &[u8],
+    root: Option<&Root>,
+    returns: Returns,
+) -> Result<Inspection, ElfError> {
+    let version = version(elf, library, path, root);
+    Ok(Inspection {
+        source: library.source,
+        abi: library.abi,
+        build_id: elf.build_id(),
+        probes: plan::probes(elf, library, functions, &version, returns).ok_or(ElfError::Exits)?,
+        library: version,
+    })
 }
 
 /// Name and version: from a text in the file, from one in the library beside

@@ -272,6 +272,13 @@ impl Library {
         })
     }
 
+    /// A symbol that every file of this library has.
+    #[must_use]
+    pub fn mark(&self) -> Option<&'static str> {
+        let required = self.calls.iter().find(|call| call.required)?;
+        Some(required.symbol)
+    }
+
     /// Whether a symbol is one of a pair.
     #[must_use]
     pub fn in_pair(&self, symbol: &str) -> bool {

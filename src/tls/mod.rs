@@ -17,8 +17,10 @@ pub mod ldcache;
 pub mod library;
 pub mod loader;
 pub mod maps;
+pub mod named;
 pub mod plan;
 pub mod root;
+pub mod survey;
 
 /// What a probe does. Each role is one BPF program, so that kernels without
 /// BPF cookies (before 5.15) can tell them apart.

@@ -17,6 +17,8 @@ mod support;
 mod bodies;
 mod command;
 mod containers;
+mod finding;
+mod flows;
 mod golang;
 mod harm;
 mod kernel;

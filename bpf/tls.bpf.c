@@ -17,6 +17,7 @@ enum tls_cookie {
 	/* 0 is the end of the stream, not a failure. */
 	COOKIE_SHARED = 16,
 	COOKIE_NEW = 32,
+	COOKIE_CIPHERTEXT = 64,
 	/* Above: the number of the file, for the record. */
 	COOKIE_LIBRARY_SHIFT = 8,
 };
@@ -207,6 +208,19 @@ int tls_exit_shared(struct pt_regs *ctx)
 	return tls_exit(ctx, RESULT_SHARED, library_of(ctx), &tls_emitters);
 }
 
+/* The connection that the object stood on may get another. */
+static __always_inline void tls_vacate(const struct tls_conn *tls)
+{
+	__u64 key = tls->socket;
+	struct conn *conn;
+
+	if (!key)
+		return;
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (conn && conn->born == tls->conn.born)
+		conn->flags |= CONN_VACANT;
+}
+
 static __always_inline int tls_forget(struct pt_regs *ctx)
 {
 	struct record head = {};
@@ -228,6 +242,7 @@ static __always_inline int tls_forget(struct pt_regs *ctx)
 		record_who(&head, &who);
 		emit_bare(&head);
 	}
+	tls_vacate(tls);
 	bpf_map_delete_elem(&tls_conns, &key);
 	return 0;
 }
@@ -260,6 +275,22 @@ int tls_free(struct pt_regs *ctx)
 	return tls_forget(ctx);
 }
 
+/* BIO_write(bio, buffer, length): inside a call of an object, it is its record. */
+static __always_inline int tls_ciphertext(struct pt_regs *ctx)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &id);
+	__u64 address = PT_REGS_PARM2(ctx), length = PT_REGS_PARM3(ctx);
+	struct tls_call *call;
+
+	if (!thread || !thread->depth)
+		return 0;
+	call = tls_call_of(thread);
+	if (call)
+		cipher_written(call->object, id >> 32, address, length);
+	return 0;
+}
+
 /*
  * With uprobe.multi (6.6) all entries of a file are one attachment and all
  * returns another, told apart by cookies: detaching one takes 20 ms.
@@ -274,6 +305,8 @@ int tls_multi_enter(struct pt_regs *ctx)
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
 	if (cookie & COOKIE_FREE)
 		return tls_forget(ctx);
+	if (cookie & COOKIE_CIPHERTEXT)
+		return tls_ciphertext(ctx);
 	if (cookie & COOKIE_FIFTH)
 		count_at = fifth;
 	else if (cookie & COOKIE_EX)

@@ -202,6 +202,7 @@ impl Links {
                 ProbeRole::ReadSharedExit => &progs.tls_exit_shared,
                 ProbeRole::NewExit => &progs.tls_new,
                 ProbeRole::Free => &progs.tls_free,
+                ProbeRole::Ciphertext => continue,
             };
             let options = UprobeOpts {
                 retprobe: probe.placement == Placement::Return,
@@ -230,5 +231,6 @@ fn cookie(role: ProbeRole) -> u64 {
         ProbeRole::WriteExEnter | ProbeRole::WriteExExit => write | ex,
         ProbeRole::NewExit => types::tls_cookie::COOKIE_NEW.0,
         ProbeRole::Free => types::tls_cookie::COOKIE_FREE.0,
+        ProbeRole::Ciphertext => types::tls_cookie::COOKIE_CIPHERTEXT.0,
     })
 }

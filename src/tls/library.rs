@@ -68,7 +68,7 @@ pub struct Pair {
 }
 
 /// All libraries, in the order in which they are tried.
-pub const LIBRARIES: &[Library] = &[OPENSSL];
+pub const LIBRARIES: &[Library] = &[OPENSSL, LIBCRYPTO];
 
 /// OpenSSL 1.0.2 to 4.0 and libraries with its interface, and programs that
 /// hold one of them and keep its symbols (node).
@@ -148,6 +148,39 @@ const OPENSSL: Library = Library {
     version_mark: b"SSL ",
     version: openssl_version,
     wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
+};
+
+const LIBCRYPTO: Library = Library {
+    name: "libcrypto",
+    files: &["libcrypto"],
+    calls: &[
+        Call {
+            symbol: "BIO_write",
+            enter: Some(ProbeRole::Ciphertext),
+            exit: None,
+            required: true,
+            inner: None,
+        },
+        Call {
+            symbol: "BIO_write_ex",
+            enter: Some(ProbeRole::Ciphertext),
+            exit: None,
+            required: true,
+            inner: None,
+        },
+    ],
+    pairs: &[Pair {
+        plain: "BIO_write",
+        ex: "BIO_write_ex",
+        with_flags: None,
+        enter: ProbeRole::Ciphertext,
+        enter_fifth: None,
+        exit: ProbeRole::Ciphertext,
+    }],
+    version_in: "libcrypto",
+    version_mark: b"SSL ",
+    version: openssl_version,
+    wrapping_kin: &[],
 };
 
 impl Library {

@@ -46,6 +46,8 @@ pub enum ProbeRole {
     NewExit,
     /// The object is being freed.
     Free,
+    /// A BIO is written to: (BIO, buffer, length).
+    Ciphertext,
 }
 
 impl ProbeRole {

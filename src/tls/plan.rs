@@ -76,7 +76,7 @@ fn behind<R: ReadAt + ?Sized>(
             CountAt::Fifth => pair.enter_fifth,
         });
         if let (Some(shared), Some(enter)) = (shared, enter) {
-            push(&mut probes, Some(enter), Some(pair.exit), shared.offset);
+            push(&mut probes, Some(enter), Some(pair.exit).filter(|r| r.is_exit()), shared.offset);
         }
         if probes.len() == before {
             return Vec::new();

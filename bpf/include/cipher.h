@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Which socket a TLS object uses that writes into memory: the same ciphertext
+ * is seen twice, when the library hands it to the BIO of the object, and when
+ * somebody, on whatever thread, sends it.
+ *
+ * Included by conn.h, whose part it is.
+ */
+#ifndef HTTPSNIFF_CIPHER_H
+#define HTTPSNIFF_CIPHER_H
+
+/* How much of a record is remembered. Of what is accepted, the last 11 bytes
+ * and more are random. */
+#define CIPHER_BYTES 24
+/* Records at the beginning of a buffer that are looked at. */
+#define CIPHER_RECORDS 4
+
+struct cipher_key {
+	__u64 tgid;
+	__u8 start[CIPHER_BYTES];
+};
+
+/* The object that wrote it; 0: more than one did. */
+struct cipher {
+	__u64 object;
+	__u64 born;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct cipher_key);
+	__type(value, struct cipher);
+} ciphers SEC(".maps");
+
+/* When one was last put there; 0: never, and no send is looked at. */
+__u64 last_cipher = 0;
+
+/*
+ * Whether no two records begin with these 24 bytes: encrypted data, or a hello
+ * with its random number. Not a HelloRetryRequest, whose random number is a
+ * constant (RFC 8446 4.1.3), nor a certificate, a change of cipher spec or an
+ * alert.
+ */
+static __always_inline bool cipher_is_unique(const __u8 *start)
+{
+	if (start[0] == 0x17)
+		return true;
+	if (start[0] != 0x16)
+		return false;
+	if (start[5] == 1)
+		return true;
+	return start[5] == 2 && !(start[11] == 0xcf && start[12] == 0x21 && start[13] == 0xad &&
+				  start[14] == 0x74);
+}
+
+/* The key of the first record in a buffer of the process that is unique. */
+static __always_inline bool cipher_key(struct cipher_key *key, __u64 tgid, __u64 address,
+				       __u64 length)
+{
+	__u64 offset = 0;
+
+	key->tgid = tgid;
+	for (int i = 0; i < CIPHER_RECORDS; i++) {
+		__u8 *start = key->start;
+		__u64 size;
+
+		if (offset + 5 > length || bpf_probe_read_user(start, 5, (void *)(address + offset)))
+			return false;
+		if (start[0] < 0x14 || start[0] > 0x17 || start[1] != 3 || start[2] > 4)
+			return false;
+		size = 5 + ((__u64)start[3] << 8 | start[4]);
+		if (size >= CIPHER_BYTES && offset + CIPHER_BYTES <= length) {
+			if (bpf_probe_read_user(start, CIPHER_BYTES, (void *)(address + offset)))
+				return false;
+			if (cipher_is_unique(start))
+				return true;
+		}
+		offset += size;
+	}
+	return false;
+}
+
+/* A TLS object stands on this connection from now on. */
+static __always_inline void tls_bind(struct tls_conn *tls, struct sock *sk, struct conn *conn,
+				     __u64 tgid)
+{
+	if (tls->socket) {
+		/* The object has gone over to another connection. */
+		tls->born = bpf_ktime_get_ns();
+		tls->bytes[0] = 0;
+		tls->bytes[1] = 0;
+	}
+	conn->flags = (conn->flags | CONN_BOUND) & ~CONN_VACANT;
+	conn->tgid = tgid;
+	tls->socket = (__u64)sk;
+	tls->conn = *conn;
+}
+
+/* The object has written to its BIO. */
+static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 address, __u64 length)
+{
+	struct tls_conn *tls = tls_conn_of(object, tgid);
+	struct cipher fresh, *known;
+	struct cipher_key key = {};
+
+	if (!tls || tls->socket)
+		return;
+	if (!cipher_key(&key, tgid, address, length))
+		return;
+	fresh.object = object;
+	fresh.born = tls->born;
+	known = bpf_map_lookup_elem(&ciphers, &key);
+	if (known) {
+		if (known->object != object || known->born != tls->born)
+			known->object = 0;
+		return;
+	}
+	bpf_map_update_elem(&ciphers, &key, &fresh, BPF_ANY);
+	last_cipher = bpf_ktime_get_ns();
+}
+
+/* Outside of any call into a TLS library, a connection has sent this. */
+static __always_inline void cipher_sent(const struct who *who, const struct transfer *t,
+					struct conn *conn)
+{
+	struct tls_key tls_key = { .tgid = who->id >> 32 };
+	struct cipher_key key = {};
+	struct cipher *cipher;
+	struct tls_conn *tls;
+	__u64 address, length;
+
+	if (conn->flags & CONN_BOUND && conn->tgid == (__u32)tls_key.tgid &&
+	    !(conn->flags & CONN_VACANT))
+		return;
+	if (!cursor_first(&t->cursor, &address, &length))
+		return;
+	if (length > t->skip + t->bytes)
+		length = t->skip + t->bytes;
+	if (!cipher_key(&key, tls_key.tgid, address, length))
+		return;
+	cipher = bpf_map_lookup_elem(&ciphers, &key);
+	if (!cipher || !cipher->object)
+		return;
+	tls_key.object = cipher->object;
+	tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
+	if (tls && tls->born == cipher->born)
+		tls_bind(tls, t->sk, conn, tls_key.tgid);
+	bpf_map_delete_elem(&ciphers, &key);
+}
+
+#endif

@@ -155,10 +155,13 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	__u64 id = bpf_get_current_pid_tgid();
+	struct thread_key key;
 	struct record head;
 	__u32 pid;
 
-	bpf_map_delete_elem(&tls_threads, &id);
+	key.tgid = id >> 32;
+	key.task = (__u32)id;
+	bpf_map_delete_elem(&tls_threads, &key);
 	bpf_map_delete_elem(&calls, &id);
 	bpf_map_delete_elem(&jobs, &id);
 	if (BPF_CORE_READ(task, signal, live.counter) > 0)

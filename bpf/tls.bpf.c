@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * OpenSSL's interface: what is written before it is encrypted, what is read
- * after it is decrypted. One program for each role, because kernels before
- * 5.15 have no cookies to tell attachments apart.
+ * TLS libraries: what is written before it is encrypted, what is read after it
+ * is decrypted. One pair of programs serves all functions of all libraries:
+ * what they differ in is in the cookie of the place that is attached to.
  */
 
 EMITTER(tls, "uprobe")
@@ -10,38 +10,73 @@ EMITTER(tls_multi, "uprobe.multi")
 
 enum tls_cookie {
 	COOKIE_WRITE = 1,
+	/* The count is in memory; the pointer to it is the fourth argument, */
 	COOKIE_EX = 2,
-	COOKIE_FREE = 4,
-	/* The pointer to the count is the fifth argument. */
-	COOKIE_FIFTH = 8,
+	/* or the fifth. */
+	COOKIE_FIFTH = 4,
 	/* 0 is the end of the stream, not a failure. */
-	COOKIE_SHARED = 16,
+	COOKIE_SHARED = 8,
+	/* The object (first argument) is freed. */
+	COOKIE_FREE = 16,
+	/* The object (the result) has been made. */
 	COOKIE_NEW = 32,
-	COOKIE_CIPHERTEXT = 64,
-	/* Above: the number of the file, for the record. */
-	COOKIE_LIBRARY_SHIFT = 8,
+	/* Arguments and results are where Go's compiler puts them. */
+	COOKIE_GO = 64,
+	/* No application data: a handshake. */
+	COOKIE_NO_DATA = 128,
+	/* The bytes are in no buffer of the process: sendfile. */
+	COOKIE_NO_BUFFER = 256,
+	/* The object may be no TLS object: its socket will tell. */
+	COOKIE_UNSURE = 512,
+	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
+	COOKIE_PEEK_FLAG = 1024,
+	/* Bytes are written to a BIO (second and third argument). */
+	COOKIE_CIPHERTEXT = 2048,
+
+	/*
+	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
+	 * first instruction of the function; after `ret` it is one above.
+	 */
+	COOKIE_STACK_SHIFT = 16,
+	/* enum record_source. */
+	COOKIE_SOURCE_SHIFT = 32,
+	/* The number of the file, for the record. */
+	COOKIE_LIBRARY_SHIFT = 40,
 };
 
-/* What a function that reads or writes returns. */
-enum tls_result {
-	/* The count; 0 is the end of the stream. */
-	RESULT_COUNT,
-	/* 1 with the count in memory; 0 is any failure. */
-	RESULT_EX,
-	/* More than 0 with the count in memory; 0 is the end of the stream. */
-	RESULT_SHARED,
+#define PR_MSG_PEEK 2
+
+/* What is known of a place that was reached. */
+struct tls_site {
+	__u64 cookie;
+	/* Whose calls these are. */
+	struct thread_key key;
+	/*
+	 * The stack pointer at the function's first instruction. Goroutines
+	 * have stacks that move: from its upper end, which no growth changes.
+	 */
+	__u64 sp;
 };
 
-enum bpf_func_id___any {
-	BPF_FUNC_get_attach_cookie___any,
-};
-
-/* The number of the file, on kernels with cookies (5.15). */
-static __always_inline __u64 library_of(void *ctx)
+/* Who is here; false if it is not to be watched. */
+static __always_inline bool tls_site(struct pt_regs *ctx, struct tls_site *site, struct who *who)
 {
-	if (!bpf_core_enum_value_exists(enum bpf_func_id___any, BPF_FUNC_get_attach_cookie___any))
-		return 0;
-	return bpf_get_attach_cookie(ctx) >> COOKIE_LIBRARY_SHIFT;
+	__s64 below = (__s16)(site->cookie >> COOKIE_STACK_SHIFT);
+	__u64 g = ctx->r14, upper_end = 0;
+
+	if (!watch_current(who))
+		return false;
+	site->key.tgid = who->id >> 32;
+	site->key.task = (__u32)who->id;
+	site->sp = PT_REGS_SP(ctx) + below * 8;
+	if (site->cookie & COOKIE_GO) {
+		/* runtime.g begins with its stack's lower and upper end. */
+		if (bpf_probe_read_user(&upper_end, sizeof(upper_end), (void *)(g + 8)))
+			return false;
+		site->key.task = g;
+		site->sp -= upper_end;
+	}
+	return true;
 }
 
 /* Drops calls whose return was never seen: the stack has been unwound. */
@@ -56,190 +91,33 @@ static __always_inline void tls_unwind(struct tls_thread *thread, __u64 sp)
 	}
 }
 
-static __always_inline int tls_enter(struct pt_regs *ctx, __u32 direction, __u64 count_at)
+static __always_inline struct tls_thread *tls_thread_of(const struct thread_key *key)
 {
-	struct tls_thread *thread;
-	struct tls_call *call, *outer;
-	__u64 sp = PT_REGS_SP(ctx), object = PT_REGS_PARM1(ctx), depth;
-	struct who who;
-	__u64 id;
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, key);
 
-	if (!watch_current(&who))
-		return 0;
-	id = who.id;
-	thread = bpf_map_lookup_elem(&tls_threads, &id);
 	if (!thread) {
 		struct tls_thread fresh = {};
 
-		bpf_map_update_elem(&tls_threads, &id, &fresh, BPF_NOEXIST);
-		thread = bpf_map_lookup_elem(&tls_threads, &id);
-		if (!thread) {
-			count_lost(LOST_CALLS, 1);
-			return 0;
-		}
+		bpf_map_update_elem(&tls_threads, key, &fresh, BPF_NOEXIST);
+		thread = bpf_map_lookup_elem(&tls_threads, key);
 	}
-	tls_unwind(thread, sp);
-	depth = thread->depth;
-	if (depth >= TLS_DEPTH) {
-		count_lost(LOST_CALLS, 1);
-		return 0;
-	}
-	outer = tls_call_of(thread);
-	call = &thread->calls[depth];
-	call->sp = sp;
-	call->object = object;
-	call->buffer = PT_REGS_PARM2(ctx);
-	call->count_at = count_at;
-	call->entry_ns = bpf_ktime_get_ns();
-	call->length = PT_REGS_PARM3(ctx);
-	call->direction = direction;
-	call->inner = outer && outer->object == object && outer->direction == direction;
-	thread->depth = depth + 1;
-	return 0;
+	return thread;
 }
 
-static __always_inline int tls_exit(struct pt_regs *ctx, enum tls_result result, __u8 library,
-				    void *emitters)
+/* The object is being freed. */
+static __always_inline int tls_forget(const struct who *who, __u64 object, __u8 source)
 {
-	__u64 id = bpf_get_current_pid_tgid(), sp = PT_REGS_SP(ctx), count = 0;
-	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &id);
-	int ret = (int)PT_REGS_RC(ctx);
-	struct tls_call *call, done;
-	struct tls_conn *tls;
-	struct who who;
-	struct job job;
-
-	if (!thread || !thread->depth)
-		return 0;
-	/* After `ret` the stack pointer is 8 above that of the entry. */
-	tls_unwind(thread, sp - 9);
-	call = tls_call_of(thread);
-	if (!call || call->sp + 8 != sp)
-		return 0;
-	done = *call;
-	thread->depth--;
-	if (done.inner || !watch_current(&who))
-		return 0;
-	if (ret > 0) {
-		if (result == RESULT_COUNT)
-			count = ret;
-		else if (bpf_probe_read_user(&count, sizeof(count), (void *)done.count_at) ||
-			 !count)
-			return 0;
-	} else if (ret || result == RESULT_EX || !done.length ||
-		   done.direction != DIRECTION_RECEIVE) {
-		/* 0 is close_notify, but not of a read of 0 bytes. */
-		return 0;
-	}
-	tls = tls_conn_of(done.object, id >> 32);
-	if (!tls)
-		return 0;
-
-	__builtin_memset(&job, 0, sizeof(job));
-	job.head.direction = done.direction;
-	job.head.entry_ns = done.entry_ns;
-	job.head.return_ns = bpf_ktime_get_ns();
-	job.head.offset = tls->bytes[done.direction & 1];
-	record_tls(&job.head, tls, done.object);
-	record_who(&job.head, &who);
-	job.head.library = library;
-	if (!count) {
-		/* It returned 0: close_notify. */
-		if (tls->bytes[1]) {
-			job.head.kind = RECORD_END;
-			emit_bare(&job.head);
-		}
-		return 0;
-	}
-	tls->bytes[done.direction & 1] += count;
-	job.head.kind = RECORD_DATA;
-	job.cursor.memory = MEMORY_USER;
-	job.cursor.base = done.buffer;
-	job.left = count;
-	emit(ctx, id, &job, emitters);
-	return 0;
-}
-
-SEC("uprobe")
-int tls_read_enter(struct pt_regs *ctx)
-{
-	return tls_enter(ctx, DIRECTION_RECEIVE, 0);
-}
-
-SEC("uprobe")
-int tls_read_ex_enter(struct pt_regs *ctx)
-{
-	return tls_enter(ctx, DIRECTION_RECEIVE, PT_REGS_PARM4(ctx));
-}
-
-SEC("uprobe")
-int tls_write_enter(struct pt_regs *ctx)
-{
-	return tls_enter(ctx, DIRECTION_SEND, 0);
-}
-
-SEC("uprobe")
-int tls_write_ex_enter(struct pt_regs *ctx)
-{
-	return tls_enter(ctx, DIRECTION_SEND, PT_REGS_PARM4(ctx));
-}
-
-SEC("uprobe")
-int tls_write_flags_enter(struct pt_regs *ctx)
-{
-	return tls_enter(ctx, DIRECTION_SEND, PT_REGS_PARM5(ctx));
-}
-
-SEC("uprobe")
-int tls_exit_plain(struct pt_regs *ctx)
-{
-	return tls_exit(ctx, RESULT_COUNT, library_of(ctx), &tls_emitters);
-}
-
-SEC("uprobe")
-int tls_exit_ex(struct pt_regs *ctx)
-{
-	return tls_exit(ctx, RESULT_EX, library_of(ctx), &tls_emitters);
-}
-
-SEC("uprobe")
-int tls_exit_shared(struct pt_regs *ctx)
-{
-	return tls_exit(ctx, RESULT_SHARED, library_of(ctx), &tls_emitters);
-}
-
-/* The connection that the object stood on may get another. */
-static __always_inline void tls_vacate(const struct tls_conn *tls)
-{
-	__u64 key = tls->socket;
-	struct conn *conn;
-
-	if (!key)
-		return;
-	conn = bpf_map_lookup_elem(&conns, &key);
-	if (conn && conn->born == tls->conn.born)
-		conn->flags |= CONN_VACANT;
-}
-
-static __always_inline int tls_forget(struct pt_regs *ctx)
-{
+	struct tls_key key = { .object = object, .tgid = who->id >> 32 };
+	struct tls_conn *tls = bpf_map_lookup_elem(&tls_conns, &key);
 	struct record head = {};
-	struct tls_conn *tls;
-	struct tls_key key;
-	struct who who;
 
-	if (!watch_current(&who))
-		return 0;
-	key.object = PT_REGS_PARM1(ctx);
-	key.tgid = who.id >> 32;
-	tls = bpf_map_lookup_elem(&tls_conns, &key);
 	if (!tls)
 		return 0;
 	if (tls->bytes[0] || tls->bytes[1]) {
 		head.kind = RECORD_CLOSE;
 		head.entry_ns = head.return_ns = bpf_ktime_get_ns();
-		record_tls(&head, tls, key.object);
-		record_who(&head, &who);
+		record_tls(&head, tls, object, source);
+		record_who(&head, who);
 		emit_bare(&head);
 	}
 	tls_vacate(tls);
@@ -248,84 +126,215 @@ static __always_inline int tls_forget(struct pt_regs *ctx)
 }
 
 /* An object is made: whatever comes of it will be seen from its beginning. */
-static __always_inline int tls_made(struct pt_regs *ctx)
+static __always_inline int tls_made(const struct who *who, __u64 object)
 {
 	struct tls_conn fresh = { .born = bpf_ktime_get_ns(), .from_start = 1 };
-	struct tls_key key;
-	struct who who;
+	struct tls_key key = { .object = object, .tgid = who->id >> 32 };
 
-	if (!watch_current(&who))
-		return 0;
-	key.object = PT_REGS_RC(ctx);
-	key.tgid = who.id >> 32;
-	if (key.object)
+	if (object)
 		bpf_map_update_elem(&tls_conns, &key, &fresh, BPF_ANY);
 	return 0;
 }
 
-SEC("uprobe")
-int tls_new(struct pt_regs *ctx)
-{
-	return tls_made(ctx);
-}
-
-SEC("uprobe")
-int tls_free(struct pt_regs *ctx)
-{
-	return tls_forget(ctx);
-}
-
-/* BIO_write(bio, buffer, length): inside a call of an object, it is its record. */
-static __always_inline int tls_ciphertext(struct pt_regs *ctx)
+/* BIO_write(bio, buffer, length): in a call of an object these are its records. */
+static __always_inline int tls_ciphertext(__u64 address, __u64 length)
 {
 	__u64 id = bpf_get_current_pid_tgid();
-	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &id);
-	__u64 address = PT_REGS_PARM2(ctx), length = PT_REGS_PARM3(ctx);
+	struct thread_key key = { .tgid = id >> 32, .task = (__u32)id };
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &key);
 	struct tls_call *call;
 
 	if (!thread || !thread->depth)
 		return 0;
 	call = tls_call_of(thread);
 	if (call)
-		cipher_written(call->object, id >> 32, address, length);
+		cipher_written(call->object, key.tgid, address, length);
 	return 0;
 }
 
-/*
- * With uprobe.multi (6.6) all entries of a file are one attachment and all
- * returns another, told apart by cookies: detaching one takes 20 ms.
- */
-SEC("uprobe.multi")
-int tls_multi_enter(struct pt_regs *ctx)
+/* A function begins. */
+static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx), count_at = 0;
-	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx);
+	__u64 object = PT_REGS_PARM1(ctx), buffer = PT_REGS_PARM2(ctx);
+	__u64 length = PT_REGS_PARM3(ctx), go_object = ctx->ax, go_buffer = ctx->bx;
+	__u64 fourth = PT_REGS_PARM4(ctx), fifth = PT_REGS_PARM5(ctx), count_at = 0, depth;
+	__u32 direction = cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE;
+	struct tls_site site = { .cookie = cookie };
+	struct tls_call *call, *outer;
+	struct tls_thread *thread;
+	struct who who;
 
 	/* Or clang chooses an address in ctx, which the verifier refuses. */
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
-	if (cookie & COOKIE_FREE)
-		return tls_forget(ctx);
+	asm volatile("" : "+r"(object), "+r"(buffer), "+r"(length));
+	asm volatile("" : "+r"(go_object), "+r"(go_buffer));
 	if (cookie & COOKIE_CIPHERTEXT)
-		return tls_ciphertext(ctx);
+		return tls_ciphertext(buffer, length);
+	if (!tls_site(ctx, &site, &who))
+		return 0;
+	if (cookie & COOKIE_GO) {
+		/* RAX, RBX, RCX: the last is C's fourth argument. */
+		object = go_object;
+		buffer = go_buffer;
+		length = fourth;
+	}
+	if (cookie & COOKIE_FREE)
+		return tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (cookie & COOKIE_FIFTH)
 		count_at = fifth;
 	else if (cookie & COOKIE_EX)
 		count_at = fourth;
-	return tls_enter(ctx, cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE,
-			 count_at);
+	if (cookie & COOKIE_NO_DATA || (cookie & COOKIE_PEEK_FLAG && fourth & PR_MSG_PEEK))
+		direction = DIRECTION_NONE;
+
+	thread = tls_thread_of(&site.key);
+	if (!thread) {
+		count_lost(LOST_CALLS, 1);
+		return 0;
+	}
+	tls_unwind(thread, site.sp);
+	depth = thread->depth;
+	if (depth >= TLS_DEPTH) {
+		count_lost(LOST_CALLS, 1);
+		return 0;
+	}
+	outer = tls_call_of(thread);
+	call = &thread->calls[depth];
+	call->sp = site.sp;
+	call->object = object;
+	call->buffer = buffer;
+	call->count_at = count_at;
+	call->entry_ns = bpf_ktime_get_ns();
+	call->length = length;
+	call->direction = direction;
+	call->flags = 0;
+	if (outer && outer->object == object && outer->direction == direction)
+		call->flags |= CALL_INNER;
+	if (cookie & COOKIE_UNSURE)
+		call->flags |= CALL_UNSURE;
+	if (cookie & COOKIE_NO_BUFFER)
+		call->flags |= CALL_NO_BUFFER;
+	thread->depth = depth + 1;
+	return 0;
+}
+
+/* How many bytes a call has transferred: < 0 failed, 0 end of the stream. */
+static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie, __u64 result)
+{
+	int ret = (int)result;
+	__u64 count = 0;
+
+	if (ret > 0 && cookie & (COOKIE_EX | COOKIE_FIFTH | COOKIE_SHARED)) {
+		if (bpf_probe_read_user(&count, sizeof(count), (void *)call->count_at) || !count)
+			return -1;
+		return count & 0x7fffffffffffffff;
+	}
+	if (ret > 0)
+		return ret;
+	/* 0 is close_notify, but not of a read of 0 bytes. */
+	if (ret || (cookie & (COOKIE_EX | COOKIE_GO) && !(cookie & COOKIE_SHARED)) ||
+	    !call->length || call->direction != DIRECTION_RECEIVE)
+		return -1;
+	return 0;
+}
+
+/* A function ends. */
+static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emitters)
+{
+	__u64 result = PT_REGS_RC(ctx);
+	struct tls_site site = { .cookie = cookie };
+	struct tls_thread *thread;
+	struct tls_call *call, done;
+	struct tls_conn *tls;
+	struct who who;
+	struct job job;
+	__s64 count;
+
+	if (!tls_site(ctx, &site, &who))
+		return 0;
+	if (cookie & COOKIE_NEW)
+		return tls_made(&who, result);
+	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
+	if (!thread || !thread->depth)
+		return 0;
+	tls_unwind(thread, site.sp - 1);
+	call = tls_call_of(thread);
+	if (!call || call->sp != site.sp)
+		return 0;
+	done = *call;
+	thread->depth--;
+	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE)
+		return 0;
+	count = tls_count(&done, cookie, result);
+	if (count < 0)
+		return 0;
+	if (done.flags & CALL_UNSURE) {
+		tls = tls_conn_known(done.object, site.key.tgid);
+		if (!tls || !(tls->socket || tls->from_start))
+			return 0;
+	} else {
+		tls = tls_conn_of(done.object, site.key.tgid);
+		if (!tls)
+			return 0;
+	}
+
+	__builtin_memset(&job, 0, sizeof(job));
+	job.head.direction = done.direction;
+	job.head.entry_ns = done.entry_ns;
+	job.head.return_ns = bpf_ktime_get_ns();
+	job.head.offset = tls->bytes[done.direction & 1];
+	record_tls(&job.head, tls, done.object, cookie >> COOKIE_SOURCE_SHIFT);
+	record_who(&job.head, &who);
+	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
+	if (!count) {
+		if (tls->bytes[1]) {
+			job.head.kind = RECORD_END;
+			emit_bare(&job.head);
+		}
+		return 0;
+	}
+	tls->bytes[done.direction & 1] += count;
+	job.head.kind = RECORD_DATA;
+	job.cursor.memory = done.flags & CALL_NO_BUFFER ? MEMORY_NONE : MEMORY_USER;
+	job.cursor.base = done.buffer;
+	job.left = count;
+	emit(ctx, who.id, &job, emitters);
+	return 0;
+}
+
+/* What this place is; see `fixed_cookie`. */
+static __always_inline __u64 cookie_of(void *ctx)
+{
+	if (fixed_cookie ||
+	    !bpf_core_enum_value_exists(enum bpf_func_id___any, BPF_FUNC_get_attach_cookie___any))
+		return fixed_cookie;
+	return bpf_get_attach_cookie(ctx);
+}
+
+SEC("uprobe")
+int tls_single_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, cookie_of(ctx));
+}
+
+SEC("uprobe")
+int tls_single_exit(struct pt_regs *ctx)
+{
+	return tls_exit(ctx, cookie_of(ctx), &tls_emitters);
+}
+
+/*
+ * With uprobe.multi (6.6) all entries of a file are one attachment and all
+ * returns another: detaching one takes 20 ms.
+ */
+SEC("uprobe.multi")
+int tls_multi_enter(struct pt_regs *ctx)
+{
+	return tls_enter(ctx, bpf_get_attach_cookie(ctx));
 }
 
 SEC("uprobe.multi")
 int tls_multi_exit(struct pt_regs *ctx)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx);
-	enum tls_result result = RESULT_COUNT;
-
-	if (cookie & COOKIE_NEW)
-		return tls_made(ctx);
-	if (cookie & COOKIE_SHARED)
-		result = RESULT_SHARED;
-	else if (cookie & COOKIE_EX)
-		result = RESULT_EX;
-	return tls_exit(ctx, result, library_of(ctx), &tls_multi_emitters);
+	return tls_exit(ctx, bpf_get_attach_cookie(ctx), &tls_multi_emitters);
 }

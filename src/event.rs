@@ -64,24 +64,52 @@ pub enum Source {
     Tcp,
     /// The plaintext side of OpenSSL or of a library with its interface.
     OpenSsl,
+    /// That of GnuTLS.
+    GnuTls,
+    /// That of NSS, below NSPR's functions.
+    Nss,
+    /// That of Go's crypto/tls.
+    Go,
+    /// That of rustls.
+    Rustls,
+    /// That of wolfSSL.
+    WolfSsl,
+    /// That of Mbed TLS.
+    MbedTls,
 }
 
 impl Source {
+    /// All sources.
+    pub const ALL: [Self; 8] = [
+        Self::Tcp,
+        Self::OpenSsl,
+        Self::GnuTls,
+        Self::Nss,
+        Self::Go,
+        Self::Rustls,
+        Self::WolfSsl,
+        Self::MbedTls,
+    ];
+
     /// The name in JSON, in pcapng interface names and in messages.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
             Self::OpenSsl => "openssl",
+            Self::GnuTls => "gnutls",
+            Self::Nss => "nss",
+            Self::Go => "go",
+            Self::Rustls => "rustls",
+            Self::WolfSsl => "wolfssl",
+            Self::MbedTls => "mbedtls",
         }
     }
 
     /// The source with this [`name`](Self::name).
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Tcp, Self::OpenSsl]
-            .into_iter()
-            .find(|s| s.name() == name)
+        Self::ALL.into_iter().find(|s| s.name() == name)
     }
 
     /// Whether the bytes were inside TLS on the wire.

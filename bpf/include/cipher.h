@@ -54,31 +54,24 @@ static __always_inline bool cipher_is_unique(const __u8 *start)
 				  start[14] == 0x74);
 }
 
-/* The key of the first record in a buffer of the process that is unique. */
-static __always_inline bool cipher_key(struct cipher_key *key, __u64 tgid, __u64 address,
-				       __u64 length)
+/*
+ * The key of the record at an address, and its size; 0: there is none. A record
+ * that is like others makes a key of zeros.
+ */
+static __always_inline __u64 cipher_key(struct cipher_key *key, __u64 address, __u64 length)
 {
-	__u64 offset = 0;
+	__u8 *start = key->start;
+	__u64 size;
 
-	key->tgid = tgid;
-	for (int i = 0; i < CIPHER_RECORDS; i++) {
-		__u8 *start = key->start;
-		__u64 size;
-
-		if (offset + 5 > length || bpf_probe_read_user(start, 5, (void *)(address + offset)))
-			return false;
-		if (start[0] < 0x14 || start[0] > 0x17 || start[1] != 3 || start[2] > 4)
-			return false;
-		size = 5 + ((__u64)start[3] << 8 | start[4]);
-		if (size >= CIPHER_BYTES && offset + CIPHER_BYTES <= length) {
-			if (bpf_probe_read_user(start, CIPHER_BYTES, (void *)(address + offset)))
-				return false;
-			if (cipher_is_unique(start))
-				return true;
-		}
-		offset += size;
-	}
-	return false;
+	if (length < 5 || bpf_probe_read_user(start, 5, (void *)address))
+		return 0;
+	if (start[0] < 0x14 || start[0] > 0x17 || start[1] != 3 || start[2] > 4)
+		return 0;
+	size = 5 + ((__u64)start[3] << 8 | start[4]);
+	if (size < CIPHER_BYTES || length < CIPHER_BYTES ||
+	    bpf_probe_read_user(start, CIPHER_BYTES, (void *)address) || !cipher_is_unique(start))
+		start[0] = 0;
+	return size;
 }
 
 /* A TLS object stands on this connection from now on. */
@@ -106,7 +99,8 @@ static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 addre
 
 	if (!tls || tls->socket)
 		return;
-	if (!cipher_key(&key, tgid, address, length))
+	key.tgid = tgid;
+	if (!cipher_key(&key, address, length) || !key.start[0])
 		return;
 	fresh.object = object;
 	fresh.born = tls->born;
@@ -120,15 +114,26 @@ static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 addre
 	last_cipher = bpf_ktime_get_ns();
 }
 
+/* The connection that an object stood on may get another. */
+static __always_inline void tls_vacate(const struct tls_conn *tls)
+{
+	__u64 key = tls->socket;
+	struct conn *conn;
+
+	if (!key)
+		return;
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (conn && conn->born == tls->conn.born)
+		conn->flags |= CONN_VACANT;
+}
+
 /* Outside of any call into a TLS library, a connection has sent this. */
 static __always_inline void cipher_sent(const struct who *who, const struct transfer *t,
 					struct conn *conn)
 {
 	struct tls_key tls_key = { .tgid = who->id >> 32 };
+	__u64 address, length, offset = 0;
 	struct cipher_key key = {};
-	struct cipher *cipher;
-	struct tls_conn *tls;
-	__u64 address, length;
 
 	if (conn->flags & CONN_BOUND && conn->tgid == (__u32)tls_key.tgid &&
 	    !(conn->flags & CONN_VACANT))
@@ -137,16 +142,29 @@ static __always_inline void cipher_sent(const struct who *who, const struct tran
 		return;
 	if (length > t->skip + t->bytes)
 		length = t->skip + t->bytes;
-	if (!cipher_key(&key, tls_key.tgid, address, length))
-		return;
-	cipher = bpf_map_lookup_elem(&ciphers, &key);
-	if (!cipher || !cipher->object)
-		return;
-	tls_key.object = cipher->object;
-	tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
-	if (tls && tls->born == cipher->born)
-		tls_bind(tls, t->sk, conn, tls_key.tgid);
-	bpf_map_delete_elem(&ciphers, &key);
+	key.tgid = tls_key.tgid;
+	for (int i = 0; i < CIPHER_RECORDS; i++) {
+		struct cipher *cipher = NULL;
+		struct tls_conn *tls;
+		__u64 size;
+
+		size = cipher_key(&key, address + offset, length - offset);
+		if (!size)
+			return;
+		if (key.start[0])
+			cipher = bpf_map_lookup_elem(&ciphers, &key);
+		if (cipher && cipher->object) {
+			tls_key.object = cipher->object;
+			tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
+			if (tls && tls->born == cipher->born)
+				tls_bind(tls, t->sk, conn, tls_key.tgid);
+			bpf_map_delete_elem(&ciphers, &key);
+			return;
+		}
+		offset += size;
+		if (offset >= length)
+			return;
+	}
 }
 
 #endif

@@ -78,6 +78,13 @@ static __always_inline void record_who(struct record *head, const struct who *wh
 	bpf_get_current_comm(head->thread, sizeof(head->thread));
 }
 
+static __always_inline struct tls_conn *tls_conn_known(__u64 object, __u64 tgid)
+{
+	struct tls_key key = { .object = object, .tgid = tgid };
+
+	return bpf_map_lookup_elem(&tls_conns, &key);
+}
+
 static __always_inline struct tls_conn *tls_conn_of(__u64 object, __u64 tgid)
 {
 	struct tls_key key = { .object = object, .tgid = tgid };
@@ -93,9 +100,9 @@ static __always_inline struct tls_conn *tls_conn_of(__u64 object, __u64 tgid)
 }
 
 static __always_inline void record_tls(struct record *head, const struct tls_conn *tls,
-				       __u64 object)
+				       __u64 object, __u8 source)
 {
-	head->source = SOURCE_OPENSSL;
+	head->source = source;
 	head->object = object;
 	head->born = tls->born;
 	if (tls->from_start)
@@ -134,10 +141,7 @@ struct transfer {
 
 #include "cipher.h"
 
-/*
- * The innermost call into a TLS library that the thread is in, if it goes
- * the same way as the socket call: reading may also write (a handshake).
- */
+/* The innermost call into a TLS library that the thread is in. */
 static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
 {
 	__u64 top = thread->depth - 1;
@@ -147,6 +151,27 @@ static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
 	if (top >= TLS_DEPTH)
 		return NULL;
 	return &thread->calls[top];
+}
+
+/* The calls of the running goroutine, if this is one: its g is in R14. */
+static __always_inline struct tls_thread *tls_goroutine(const struct who *who)
+{
+	struct thread_key key = { .tgid = who->id >> 32 };
+
+	if (!user_register_r14(&key.task) || !key.task)
+		return NULL;
+	return bpf_map_lookup_elem(&tls_threads, &key);
+}
+
+/* The calls into TLS libraries that a socket call stands in. */
+static __always_inline struct tls_thread *tls_thread_here(const struct who *who)
+{
+	struct thread_key key = { .tgid = who->id >> 32, .task = (__u32)who->id };
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &key);
+
+	if ((!thread || !thread->depth) && go_attached)
+		thread = tls_goroutine(who);
+	return thread;
 }
 
 /*
@@ -160,17 +185,24 @@ static __always_inline bool transfer_of_tls(const struct who *who, const struct 
 	struct tls_thread *thread;
 	struct tls_call *call;
 	struct tls_conn *tls;
-	__u64 id = who->id;
 
 	if (!want_tls)
 		return false;
-	thread = bpf_map_lookup_elem(&tls_threads, &id);
+	thread = tls_thread_here(who);
 	if (!thread || !thread->depth)
 		return false;
 	call = tls_call_of(thread);
-	if (!call || call->direction != t->direction)
+	if (!call)
 		return true;
-	tls = tls_conn_of(call->object, id >> 32);
+	if (call->flags & CALL_UNSURE) {
+		tls = tls_conn_known(call->object, who->id >> 32);
+		if (!(tls && (tls->socket || tls->from_start)) && !looks_like_tls(&t->cursor))
+			return false;
+	}
+	/* Reading may also write: an alert, a new key. */
+	if (call->direction != t->direction && call->direction != DIRECTION_NONE)
+		return true;
+	tls = tls_conn_of(call->object, who->id >> 32);
 	if (!tls)
 		return true;
 	if (tls->socket == (__u64)t->sk && tls->conn.local_port == conn->local_port &&
@@ -182,7 +214,7 @@ static __always_inline bool transfer_of_tls(const struct who *who, const struct 
 	}
 	if (!looks_like_tls(&t->cursor))
 		return true;
-	tls_bind(tls, t->sk, conn, id >> 32);
+	tls_bind(tls, t->sk, conn, who->id >> 32);
 	return true;
 }
 

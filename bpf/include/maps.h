@@ -22,6 +22,11 @@ const volatile __u64 pidns_dev = 0;
 const volatile __u64 pidns_ino = 0;
 /* Index of tcp_recvmsg's flags argument: 4 before 5.19, then 3. */
 const volatile __u32 recvmsg_flags_arg = 3;
+/*
+ * What the TLS programs are told of the place they are attached to, on kernels
+ * without cookies (before 5.15): there the object is loaded once for each.
+ */
+const volatile __u64 fixed_cookie = 0;
 /* Wake the reader when so many bytes wait; below it looks every few ms. */
 const volatile __u64 wakeup_bytes = 1 << 20;
 
@@ -138,8 +143,21 @@ struct {
 
 #define TLS_DEPTH 4
 
+enum tls_call_flag {
+	/* The same object's outer call reports the bytes. */
+	CALL_INNER = 1,
+	/* Whether the object is TLS at all is only known by its socket. */
+	CALL_UNSURE = 2,
+	/* Bytes are transferred that are in no buffer of the process. */
+	CALL_NO_BUFFER = 4,
+};
+
+/* A call that transfers no application data: a handshake, a peek. */
+#define DIRECTION_NONE 2
+
 /* One call into a TLS library that has not returned. */
 struct tls_call {
+	/* The stack pointer at its first instruction; see `struct tls_site`. */
 	__u64 sp;
 	__u64 object;
 	__u64 buffer;
@@ -148,9 +166,10 @@ struct tls_call {
 	/* Bytes asked for. */
 	__u64 length;
 	__u64 entry_ns;
+	/* enum record_direction or DIRECTION_NONE. */
 	__u32 direction;
-	/* The same object's outer call reports the bytes. */
-	__u32 inner;
+	/* enum tls_call_flag. */
+	__u32 flags;
 };
 
 /* Calls nest: TLS in TLS, or one function of the library in another. */
@@ -159,11 +178,22 @@ struct tls_thread {
 	struct tls_call calls[TLS_DEPTH];
 };
 
+/* What runs through calls one after another. */
+struct thread_key {
+	__u64 tgid;
+	/* The thread's id; in Go, where goroutines change threads, the g. */
+	__u64 task;
+};
+
+/* Least recently used: a goroutine's end is not seen. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__type(key, __u64);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct thread_key);
 	__type(value, struct tls_thread);
 } tls_threads SEC(".maps");
+
+/* A Go program has been attached to: a socket call may be a goroutine's. */
+__u32 go_attached = 0;
 
 #endif

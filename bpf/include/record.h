@@ -34,6 +34,12 @@ enum record_direction {
 enum record_source {
 	SOURCE_TCP = 1,
 	SOURCE_OPENSSL = 2,
+	SOURCE_GNUTLS = 3,
+	SOURCE_NSS = 4,
+	SOURCE_GO = 5,
+	SOURCE_RUSTLS = 6,
+	SOURCE_WOLFSSL = 7,
+	SOURCE_MBEDTLS = 8,
 };
 
 enum record_reason {

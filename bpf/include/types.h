@@ -214,6 +214,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct pid *thread_pid;
 	struct task_struct *group_leader;
+	void *stack;
 };
 
 #pragma clang attribute pop

@@ -55,6 +55,33 @@ static __always_inline bool watch_current(struct who *who)
 	return is_watched(who->pid);
 }
 
+enum bpf_func_id___any {
+	BPF_FUNC_get_attach_cookie___any,
+	BPF_FUNC_task_pt_regs___any,
+};
+
+/* sizeof(union thread_union) on x86-64 without KASAN, 4.0 to 7.2. */
+#define KERNEL_STACK_SIZE 16384
+
+/* A register that the process had when it entered the kernel. */
+static __always_inline bool user_register_r14(__u64 *value)
+{
+	struct pt_regs *regs;
+
+	if (bpf_core_enum_value_exists(enum bpf_func_id___any, BPF_FUNC_task_pt_regs___any)) {
+		struct task_struct *task = (void *)bpf_get_current_task_btf();
+
+		regs = (void *)bpf_task_pt_regs((void *)task);
+	} else {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		regs = (void *)BPF_CORE_READ(task, stack) + KERNEL_STACK_SIZE -
+		       bpf_core_type_size(struct pt_regs);
+	}
+	*value = BPF_CORE_READ(regs, r14);
+	return true;
+}
+
 /* A process's id in the user's pid namespace, 0 if it has none there. */
 static __always_inline __u32 pid_of(struct task_struct *task)
 {

@@ -1,20 +1,25 @@
 //! Attaches the loaded programs, and keeps the attachments.
 
+use std::collections::hash_map::Entry;
 use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
+use rustc_hash::FxHashMap;
 
-use super::Plaintext;
 use super::bpf::{HttpsniffSkel, types};
 use super::kernel::Kernel;
-use crate::tls::{Placement, Probe, ProbeRole, Target};
+use super::record::number_of;
+use super::{Plaintext, Settings, load};
+use crate::tls::{Abi, Placement, Probe, ProbeRole, Target};
 
 /// Attachments; dropping them detaches.
 #[derive(Default)]
 pub(super) struct Links {
     links: Vec<Link>,
+    /// On kernels without cookies: the TLS programs by what a cookie would say.
+    copies: FxHashMap<u64, HttpsniffSkel<'static>>,
 }
 
 impl Drop for Links {
@@ -119,38 +124,26 @@ impl Links {
     }
 
     /// The hooks in one file that holds a TLS library.
-    pub(super) fn attach_tls(
-        &mut self,
-        skel: &HttpsniffSkel<'_>,
-        kernel: Kernel,
-        target: &Target,
-        number: u8,
-    ) -> Result<()> {
+    pub(super) fn attach_tls(&mut self, to: &Tls<'_>, target: &Target, number: u8) -> Result<()> {
         // By descriptor: whatever the path names by now, this is the file
         // that was looked at, also when it has been deleted.
         let path = PathBuf::from(format!("/proc/self/fd/{}", target.file.as_raw_fd()));
-        let attached = if kernel.uprobe_multi {
-            self.attach_multi(skel, &path, &target.probes, number)
+        let attached = if to.kernel.uprobe_multi {
+            self.attach_multi(to, &path, target, number)
         } else {
-            self.attach_single(
-                skel,
-                &path,
-                &target.probes,
-                kernel.cookies.then_some(number),
-            )
+            self.attach_single(to, &path, target, number)
         };
         attached.with_context(|| format!("cannot attach to {} ({})", target.path, target.library))
     }
 
     fn attach_multi(
         &mut self,
-        skel: &HttpsniffSkel<'_>,
+        to: &Tls<'_>,
         path: &PathBuf,
-        probes: &[Probe],
+        target: &Target,
         number: u8,
     ) -> Result<()> {
-        let number = u64::from(number) << types::tls_cookie::COOKIE_LIBRARY_SHIFT.0;
-        let progs = &skel.progs;
+        let progs = &to.skel.progs;
         for (exits, placement) in [
             (true, Placement::Return),
             (true, Placement::At),
@@ -161,7 +154,8 @@ impl Links {
             } else {
                 &progs.tls_multi_enter
             };
-            let chosen: Vec<_> = probes
+            let chosen: Vec<_> = target
+                .probes
                 .iter()
                 .filter(|p| p.role.is_exit() == exits && p.placement == placement)
                 .collect();
@@ -173,7 +167,10 @@ impl Links {
                     .iter()
                     .map(|p| usize::try_from(p.offset))
                     .collect::<Result<_, _>>()?,
-                cookies: chosen.iter().map(|p| cookie(p.role) | number).collect(),
+                cookies: chosen
+                    .iter()
+                    .map(|p| cookie(target, p, number))
+                    .collect::<Result<_>>()?,
                 retprobe: placement == Placement::Return,
                 ..UprobeMultiOpts::default()
             };
@@ -184,53 +181,87 @@ impl Links {
 
     fn attach_single(
         &mut self,
-        skel: &HttpsniffSkel<'_>,
+        to: &Tls<'_>,
         path: &PathBuf,
-        probes: &[Probe],
-        number: Option<u8>,
+        target: &Target,
+        number: u8,
     ) -> Result<()> {
-        for probe in probes {
-            let progs = &skel.progs;
-            let program = match probe.role {
-                ProbeRole::ReadEnter => &progs.tls_read_enter,
-                ProbeRole::ReadExEnter => &progs.tls_read_ex_enter,
-                ProbeRole::WriteEnter => &progs.tls_write_enter,
-                ProbeRole::WriteExEnter => &progs.tls_write_ex_enter,
-                ProbeRole::WriteFlagsEnter => &progs.tls_write_flags_enter,
-                ProbeRole::ReadExit | ProbeRole::WriteExit => &progs.tls_exit_plain,
-                ProbeRole::ReadExExit | ProbeRole::WriteExExit => &progs.tls_exit_ex,
-                ProbeRole::ReadSharedExit => &progs.tls_exit_shared,
-                ProbeRole::NewExit => &progs.tls_new,
-                ProbeRole::Free => &progs.tls_free,
-                ProbeRole::Ciphertext => continue,
+        for probe in &target.probes {
+            // A copy of the programs for each number would be too many.
+            let number = if to.kernel.cookies { number } else { 0 };
+            let cookie = cookie(target, probe, number)?;
+            let skel = if to.kernel.cookies {
+                to.skel
+            } else {
+                match self.copies.entry(cookie) {
+                    Entry::Occupied(copy) => copy.into_mut(),
+                    Entry::Vacant(place) => place.insert(load::load_for_cookie(
+                        to.skel,
+                        to.settings,
+                        to.kernel,
+                        cookie,
+                    )?),
+                }
+            };
+            let program = if probe.role.is_exit() {
+                &skel.progs.tls_single_exit
+            } else {
+                &skel.progs.tls_single_enter
             };
             let options = UprobeOpts {
                 retprobe: probe.placement == Placement::Return,
-                cookie: u64::from(number.unwrap_or(0)) << types::tls_cookie::COOKIE_LIBRARY_SHIFT.0,
+                cookie: if to.kernel.cookies { cookie } else { 0 },
                 ..UprobeOpts::default()
             };
             let offset = usize::try_from(probe.offset)?;
-            self.add(program.attach_uprobe_with_opts(-1, path, offset, options))?;
+            let link = program.attach_uprobe_with_opts(-1, path, offset, options);
+            self.links.push(link?);
         }
         Ok(())
     }
 }
 
-/// What the multi programs are told of a place; `enum tls_cookie`.
-fn cookie(role: ProbeRole) -> u64 {
-    let write = types::tls_cookie::COOKIE_WRITE.0;
-    let ex = types::tls_cookie::COOKIE_EX.0;
-    let fifth = types::tls_cookie::COOKIE_FIFTH.0;
-    let shared = types::tls_cookie::COOKIE_SHARED.0;
-    u64::from(match role {
+/// What TLS libraries are attached to.
+pub(super) struct Tls<'a> {
+    pub(super) skel: &'a HttpsniffSkel<'static>,
+    pub(super) settings: &'a Settings,
+    pub(super) kernel: Kernel,
+}
+
+/// What the programs are told of a place; `enum tls_cookie`.
+fn cookie(target: &Target, probe: &Probe, number: u8) -> Result<u64> {
+    use types::tls_cookie as bits;
+    // After `ret` the return address has been taken off the stack.
+    let below = match probe.placement {
+        Placement::Return => -1,
+        Placement::At => i16::try_from(probe.stack / 8)?,
+    };
+    let go = match target.abi {
+        Abi::C => 0,
+        Abi::Go => bits::COOKIE_GO.0,
+    };
+    let source = number_of(target.source).0;
+    Ok(u64::from(role_bits(probe.role) | go)
+        | u64::from(below.cast_unsigned()) << bits::COOKIE_STACK_SHIFT.0
+        | u64::from(source) << bits::COOKIE_SOURCE_SHIFT.0
+        | u64::from(number) << bits::COOKIE_LIBRARY_SHIFT.0)
+}
+
+const fn role_bits(role: ProbeRole) -> u32 {
+    use types::tls_cookie as bits;
+    let write = bits::COOKIE_WRITE.0;
+    let ex = bits::COOKIE_EX.0;
+    match role {
         ProbeRole::ReadEnter | ProbeRole::ReadExit => 0,
         ProbeRole::ReadExEnter | ProbeRole::ReadExExit => ex,
-        ProbeRole::ReadSharedExit => shared,
+        ProbeRole::ReadSharedExit => bits::COOKIE_SHARED.0,
         ProbeRole::WriteEnter | ProbeRole::WriteExit => write,
-        ProbeRole::WriteFlagsEnter => write | fifth,
+        ProbeRole::WriteFlagsEnter => write | bits::COOKIE_FIFTH.0,
         ProbeRole::WriteExEnter | ProbeRole::WriteExExit => write | ex,
-        ProbeRole::NewExit => types::tls_cookie::COOKIE_NEW.0,
-        ProbeRole::Free => types::tls_cookie::COOKIE_FREE.0,
-        ProbeRole::Ciphertext => types::tls_cookie::COOKIE_CIPHERTEXT.0,
-    })
+        ProbeRole::NewExit => bits::COOKIE_NEW.0,
+        ProbeRole::Free => bits::COOKIE_FREE.0,
+        ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
+        ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
+        ProbeRole::Ciphertext => bits::COOKIE_CIPHERTEXT.0,
+    }
 }

@@ -56,13 +56,8 @@ const MAX: usize = 1 << 17;
 
 /// The key, direction and library of a record's connection.
 pub(super) fn key_of(record: &Record<'_>) -> ConnectionKey {
-    let source = if u32::from(record.head.source) == types::record_source::SOURCE_OPENSSL.0 {
-        Source::OpenSsl
-    } else {
-        Source::Tcp
-    };
     ConnectionKey {
-        source,
+        source: record.source(),
         object: record.head.object,
         born: record.head.born,
     }

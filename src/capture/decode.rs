@@ -159,7 +159,7 @@ impl Decoder {
         // A socket's end runs in whatever context the packet came in.
         let process = match key_of(record).source {
             Source::Tcp => None,
-            Source::OpenSsl => self.processes.of(record),
+            _ => self.processes.of(record),
         };
         handle(Item::Event(Event {
             time: self.clock.wall(record.head.return_ns),

@@ -1,10 +1,11 @@
 //! Opens, sets up and loads the BPF object.
 
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
-use libbpf_rs::skel::{OpenSkel as _, SkelBuilder as _};
+use libbpf_rs::skel::{OpenSkel as _, Skel as _, SkelBuilder as _};
 use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::bpf::{HttpsniffSkel, HttpsniffSkelBuilder, OpenHttpsniffSkel};
@@ -89,16 +90,8 @@ fn choose(
         (&mut progs.tcp_recvmsg_exit, kprobe),
         (&mut progs.tcp_splice_read_enter, kprobe),
         (&mut progs.tls_emitter, single),
-        (&mut progs.tls_read_enter, single),
-        (&mut progs.tls_read_ex_enter, single),
-        (&mut progs.tls_write_enter, single),
-        (&mut progs.tls_write_ex_enter, single),
-        (&mut progs.tls_write_flags_enter, single),
-        (&mut progs.tls_exit_plain, single),
-        (&mut progs.tls_exit_ex, single),
-        (&mut progs.tls_exit_shared, single),
-        (&mut progs.tls_new, single),
-        (&mut progs.tls_free, single),
+        (&mut progs.tls_single_enter, single && kernel.cookies),
+        (&mut progs.tls_single_exit, single && kernel.cookies),
         (&mut progs.tls_multi_emitter, multi),
         (&mut progs.tls_multi_enter, multi),
         (&mut progs.tls_multi_exit, multi),
@@ -107,9 +100,42 @@ fn choose(
     }
 }
 
+/// The object once more, with the two TLS programs for places of one kind and
+/// all else shared with `main`: for kernels without cookies.
+pub(super) fn load_for_cookie(
+    main: &HttpsniffSkel<'static>,
+    settings: &Settings,
+    kernel: Kernel,
+    cookie: u64,
+) -> Result<HttpsniffSkel<'static>> {
+    let storage = Box::leak(Box::new(MaybeUninit::uninit()));
+    let mut open = HttpsniffSkelBuilder::default()
+        .open(storage)
+        .context("cannot open the BPF object")?;
+    set_up(&mut open, settings, kernel)?;
+    if let Some(rodata) = open.maps.rodata_data.as_deref_mut() {
+        rodata.fixed_cookie = cookie;
+    }
+    for mut program in open.open_object_mut().progs_mut() {
+        let wanted = program.name() == "tls_single_enter" || program.name() == "tls_single_exit";
+        program.set_autoload(wanted);
+    }
+    let shared: Vec<_> = main.object().maps().collect();
+    for mut map in open.open_object_mut().maps_mut() {
+        if map.name().to_string_lossy().ends_with(".rodata") {
+            continue;
+        }
+        if let Some(same) = shared.iter().find(|other| other.name() == map.name()) {
+            map.reuse_fd(same.as_fd())
+                .context("cannot share a map of the BPF object")?;
+        }
+    }
+    open.load()
+        .context("the kernel refused the BPF programs (see `httpsniff --check`)")
+}
+
 /// Puts each emitter into the array through which its hooks reach it.
 fn wire_emitters(skel: &HttpsniffSkel<'_>) -> Result<()> {
-    use std::os::fd::{AsFd as _, AsRawFd as _};
     let maps = &skel.maps;
     let progs = &skel.progs;
     for (map, program) in [

@@ -17,6 +17,7 @@ use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
 use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::procfs;
 use crate::redact::Redact;
+use crate::tls::Abi;
 
 mod attach;
 mod bpf;
@@ -32,7 +33,7 @@ mod record;
 
 pub use check::check;
 
-use attach::Links;
+use attach::{Links, Tls};
 use bpf::{HttpsniffSkel, types};
 use decode::Decoder;
 use kernel::Kernel;
@@ -237,16 +238,26 @@ impl Capture {
                 .borrow_mut()
                 .decoder
                 .add_library(std::sync::Arc::clone(&target.library));
-            let attached = self
-                .links
-                .attach_tls(&self.skel, self.kernel, &target, number);
-            match attached {
+            let to = Tls {
+                skel: &self.skel,
+                settings: &self.settings,
+                kernel: self.kernel,
+            };
+            match self.links.attach_tls(&to, &target, number) {
+                Ok(()) if target.abi == Abi::Go => self.see_goroutines(),
                 Ok(()) => {}
                 Err(error) if named => return Err(error),
                 Err(error) => self.notices.push(format!("{error:#}")),
             }
         }
         Ok(())
+    }
+
+    /// From now on a socket call may be a goroutine's.
+    fn see_goroutines(&mut self) {
+        if let Some(bss) = self.skel.maps.bss_data.as_deref_mut() {
+            bss.go_attached = 1;
+        }
     }
 
     /// Lines for the user since the last call (which backend and why, what

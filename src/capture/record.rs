@@ -4,7 +4,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::bpf::types;
-use crate::event::{Endpoint, MissingReason};
+use crate::event::{Endpoint, MissingReason, Source};
 
 /// What kind of record it is; see `bpf/include/record.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,20 @@ impl Kind {
         (types::record_kind::RECORD_FORK, Self::Fork),
         (types::record_kind::RECORD_EXIT, Self::Exit),
     ];
+}
+
+/// A source's number in records.
+pub(super) const fn number_of(source: Source) -> types::record_source {
+    match source {
+        Source::Tcp => types::record_source::SOURCE_TCP,
+        Source::OpenSsl => types::record_source::SOURCE_OPENSSL,
+        Source::GnuTls => types::record_source::SOURCE_GNUTLS,
+        Source::Nss => types::record_source::SOURCE_NSS,
+        Source::Go => types::record_source::SOURCE_GO,
+        Source::Rustls => types::record_source::SOURCE_RUSTLS,
+        Source::WolfSsl => types::record_source::SOURCE_WOLFSSL,
+        Source::MbedTls => types::record_source::SOURCE_MBEDTLS,
+    }
 }
 
 /// A record: its header by value, its payload borrowed from the ring.
@@ -61,6 +75,14 @@ impl<'a> Record<'a> {
 
     pub(super) const fn has(&self, flag: types::record_flag) -> bool {
         self.head.flags as u32 & flag.0 != 0
+    }
+
+    /// Where its bytes were read; an unknown one is taken for a socket.
+    pub(super) fn source(&self) -> Source {
+        Source::ALL
+            .into_iter()
+            .find(|source| number_of(*source).0 == u32::from(self.head.source))
+            .unwrap_or(Source::Tcp)
     }
 
     /// The thread's name up to its NUL.

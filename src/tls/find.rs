@@ -416,6 +416,8 @@ impl Finder {
                 file,
                 path,
                 identity,
+                source: inspection.source,
+                abi: inspection.abi,
                 library,
                 probes: inspection.probes,
             }),

@@ -3,18 +3,23 @@
 
 use std::fs::File;
 
-use super::Probe;
 use super::elf::{Dynamic, Elf, ElfError};
 use super::library::{LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
+use super::{Abi, Probe};
+use crate::event::Source;
 
 /// What is in a file.
 #[derive(Debug)]
 pub struct Inspection {
     /// Name and version for users.
     pub library: String,
+    /// What its records say that they come from.
+    pub source: Source,
+    /// How its functions are called.
+    pub abi: Abi,
     /// GNU build id.
     pub build_id: Option<Vec<u8>>,
     /// Where to attach.
@@ -52,6 +57,8 @@ pub fn inspect(
         }
         let version = version(&elf, library, path, root);
         return Ok(Some(Inspection {
+            source: library.source,
+            abi: library.abi,
             build_id: elf.build_id(),
             probes: plan::probes(&elf, library, &own, &version),
             library: version,

@@ -1,12 +1,17 @@
 //! The table of TLS libraries. Adding a library is adding an entry.
 
-use super::ProbeRole;
+use super::{Abi, ProbeRole};
+use crate::event::Source;
 
 /// What is known of one TLS library.
 #[derive(Debug)]
 pub struct Library {
     /// Its name for users.
     pub name: &'static str,
+    /// What its records say that they come from.
+    pub source: Source,
+    /// How its functions are called.
+    pub abi: Abi,
     /// How the names of its files begin. What follows may not be a letter:
     /// `libssl.so.3`, `libssl-81ffa89e.so.1.1`, `libssl3.so`, but not
     /// `libsslutils.so`. The name makes a mapped file a candidate, its symbols
@@ -81,6 +86,8 @@ pub const LIBRARIES: &[Library] = &[OPENSSL, LIBCRYPTO];
 /// Python writes would be seen twice.
 const OPENSSL: Library = Library {
     name: "OpenSSL",
+    source: Source::OpenSsl,
+    abi: Abi::C,
     files: &["libssl", "libnode", "libboringssl"],
     calls: &[
         Call {
@@ -110,6 +117,13 @@ const OPENSSL: Library = Library {
             exit: Some(ProbeRole::WriteExExit),
             required: false,
             inner: Some("SSL_write"),
+        },
+        Call {
+            symbol: "SSL_do_handshake",
+            enter: Some(ProbeRole::HandshakeEnter),
+            exit: Some(ProbeRole::HandshakeExit),
+            required: false,
+            inner: None,
         },
         Call {
             symbol: "SSL_new",
@@ -152,6 +166,8 @@ const OPENSSL: Library = Library {
 
 const LIBCRYPTO: Library = Library {
     name: "libcrypto",
+    source: Source::OpenSsl,
+    abi: Abi::C,
     files: &["libcrypto"],
     calls: &[
         Call {

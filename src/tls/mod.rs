@@ -5,6 +5,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::event::Source;
+
 pub mod elf;
 pub mod find;
 pub mod guess;
@@ -46,7 +48,18 @@ pub enum ProbeRole {
     NewExit,
     /// The object is being freed.
     Free,
-    /// A BIO is written to: (BIO, buffer, length).
+    /// A call without application data begins, a handshake: the registers
+    /// hold (object). What it sends tells the object's socket.
+    HandshakeEnter,
+    /// It ends.
+    HandshakeExit,
+    /// A call begins that sends a file: (object, …). Its return value is a
+    /// count of bytes which are in no buffer of the process.
+    SendFileEnter,
+    /// It ends; as `WriteExit`.
+    SendFileExit,
+    /// Bytes are written to a BIO: (BIO, buffer, length). In a call of a TLS
+    /// object these are its records, which somebody will send.
     Ciphertext,
 }
 
@@ -62,6 +75,8 @@ impl ProbeRole {
                 | Self::WriteExit
                 | Self::WriteExExit
                 | Self::NewExit
+                | Self::HandshakeExit
+                | Self::SendFileExit
         )
     }
 }
@@ -84,6 +99,21 @@ pub struct Probe {
     pub offset: u64,
     /// Entry or return.
     pub placement: Placement,
+    /// By how many bytes the stack pointer there is below what it is at the
+    /// first instruction of the function, a multiple of 8. 0 for
+    /// [`Placement::Return`].
+    pub stack: u32,
+}
+
+/// How functions are called: where arguments and results are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Abi {
+    /// As in C.
+    #[default]
+    C,
+    /// Go's ABIInternal with register arguments (amd64: Go 1.17), on stacks
+    /// that move.
+    Go,
 }
 
 /// Identifies a file beyond its path. Overlayfs shows one inode under two
@@ -109,6 +139,10 @@ pub struct Target {
     pub identity: FileIdentity,
     /// Name and version for users: `OpenSSL 3.0.22`.
     pub library: Arc<str>,
+    /// What its records say that they come from.
+    pub source: Source,
+    /// How its functions are called.
+    pub abi: Abi,
     /// Where to attach.
     pub probes: Vec<Probe>,
 }

@@ -96,6 +96,7 @@ fn push(probes: &mut Vec<Probe>, enter: Option<ProbeRole>, exit: Option<ProbeRol
             role,
             offset,
             placement: Placement::At,
+            stack: 0,
         });
     }
     if let Some(role) = exit {
@@ -103,6 +104,7 @@ fn push(probes: &mut Vec<Probe>, enter: Option<ProbeRole>, exit: Option<ProbeRol
             role,
             offset,
             placement: Placement::Return,
+            stack: 0,
         });
     }
 }

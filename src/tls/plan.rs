@@ -9,10 +9,11 @@
 use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 
 use super::elf::{Elf, Function, ReadAt};
-use super::library::Library;
+use super::library::{CIPHERTEXT, Library};
 use super::{Placement, Probe, ProbeRole};
 use shared::CountAt;
 
+mod emulated;
 mod shared;
 mod state;
 mod walk;
@@ -57,6 +58,19 @@ pub fn probes<R: ReadAt + ?Sized>(
     probes
 }
 
+/// The probe on the function that a TLS library writes its records by, if the
+/// file has it.
+pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<Probe> {
+    let function = *elf.functions(&[CIPHERTEXT.symbol]).ok()?.first()?;
+    let function = function?;
+    Some(Probe {
+        role: ProbeRole::Ciphertext,
+        offset: emulated::find(elf, &function).unwrap_or(function.offset),
+        placement: Placement::At,
+        stack: 0,
+    })
+}
+
 /// The probes on the functions behind the pairs; none if one of them is not
 /// certain.
 fn behind<R: ReadAt + ?Sized>(
@@ -76,7 +90,7 @@ fn behind<R: ReadAt + ?Sized>(
             CountAt::Fifth => pair.enter_fifth,
         });
         if let (Some(shared), Some(enter)) = (shared, enter) {
-            push(&mut probes, Some(enter), Some(pair.exit).filter(|r| r.is_exit()), shared.offset);
+            push(&mut probes, Some(enter), Some(pair.exit), shared.offset);
         }
         if probes.len() == before {
             return Vec::new();

@@ -127,6 +127,21 @@ static __always_inline void tls_vacate(const struct tls_conn *tls)
 		conn->flags |= CONN_VACANT;
 }
 
+/* What was reported of the object without its socket can be put on it. */
+static __always_inline void tls_report_bound(const struct who *who, const struct tls_conn *tls,
+					     __u64 object)
+{
+	struct record head = {};
+
+	if (!tls->bytes[0] && !tls->bytes[1])
+		return;
+	head.kind = RECORD_BOUND;
+	head.entry_ns = head.return_ns = bpf_ktime_get_ns();
+	record_tls(&head, tls, object, SOURCE_OPENSSL);
+	record_who(&head, who);
+	emit_bare(&head);
+}
+
 /* Outside of any call into a TLS library, a connection has sent this. */
 static __always_inline void cipher_sent(const struct who *who, const struct transfer *t,
 					struct conn *conn)
@@ -156,8 +171,10 @@ static __always_inline void cipher_sent(const struct who *who, const struct tran
 		if (cipher && cipher->object) {
 			tls_key.object = cipher->object;
 			tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
-			if (tls && tls->born == cipher->born)
+			if (tls && tls->born == cipher->born) {
 				tls_bind(tls, t->sk, conn, tls_key.tgid);
+				tls_report_bound(who, tls, tls_key.object);
+			}
 			bpf_map_delete_elem(&ciphers, &key);
 			return;
 		}

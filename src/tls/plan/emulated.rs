@@ -50,9 +50,7 @@ pub(super) fn find<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) ->
 /// calls (arch/x86/kernel/uprobes.c, 5.10 to 7.2).
 fn is_emulated(instruction: &Instruction) -> bool {
     match instruction.flow_control() {
-        FlowControl::ConditionalBranch
-        | FlowControl::UnconditionalBranch
-        | FlowControl::Call => {
+        FlowControl::ConditionalBranch | FlowControl::UnconditionalBranch | FlowControl::Call => {
             // Not `loop` and `jrcxz`, and no prefixes.
             instruction.op0_kind() == OpKind::NearBranch64
                 && !instruction.is_jcx_short()

@@ -331,6 +331,18 @@ static void run(int until)
 	}
 }
 
+/* Says something, and waits for a line. */
+static void say(const char *what)
+{
+	int c;
+
+	puts(what);
+	fflush(stdout);
+	do
+		c = getchar();
+	while (c != '\n' && c != EOF);
+}
+
 static void serve(int ports)
 {
 	for (int i = 0; i < ports; i++) {
@@ -389,9 +401,7 @@ int main(int argc, char **argv)
 		fail("authority");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	if (!late) {
-		puts("ready");
-		fflush(stdout);
-		getchar();
+		say("ready");
 	}
 	connect_all(argc - 8, argv + 8, atoi(argv[4]));
 	if (pairs)
@@ -404,15 +414,11 @@ int main(int argc, char **argv)
 		finished = 0;
 		for (int i = 0; i < count; i++)
 			connections[i]->asked = 0;
-		puts("ready");
-		fflush(stdout);
-		getchar();
+		say("ready");
 	}
 	wanted = atoi(argv[5]);
 	run(count);
-	puts("done");
-	fflush(stdout);
-	while (getchar() != '\n')
-		;
+	/* The connections stay open until all has been seen. */
+	say("done");
 	return 0;
 }

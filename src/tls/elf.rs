@@ -17,11 +17,13 @@ use goblin::elf::section_header::SHF_ALLOC;
 use goblin::elf::{Header, ProgramHeader, SectionHeader};
 
 mod dynamic;
+mod places;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 pub use dynamic::Dynamic;
+pub use places::Place;
 pub use symbols::Function;
 
 /// Longest run of notes that is searched for a build id, in bytes.
@@ -45,6 +47,14 @@ pub enum ElfError {
     /// A part is missing or contradicts another.
     #[error("damaged ELF file: {0}")]
     Malformed(&'static str),
+    /// A Go program with TLS that cannot be read.
+    #[error("crypto/tls of {library} cannot be attached to: {reason}")]
+    Go {
+        /// Name and version: `Go 1.16.15`.
+        library: String,
+        /// Why.
+        reason: crate::tls::golang::Unreadable,
+    },
     /// Larger than what is read.
     #[error("its {0} is larger than httpsniff reads")]
     TooLarge(&'static str),

@@ -369,6 +369,7 @@ impl Finder {
         let inspection = match inspect(&file, path, root) {
             Ok(Some(inspection)) => inspection,
             nothing => {
+                let go = matches!(nothing, Err(ElfError::Go { .. }));
                 let reason = match nothing {
                     // It may be readable next time.
                     Err(ElfError::Io(error)) => {
@@ -378,7 +379,7 @@ impl Finder {
                     Err(error) => error.to_string(),
                     _ => "it has no SSL_read and SSL_write".to_owned(),
                 };
-                if named {
+                if named || go {
                     self.skip(path, reason);
                 }
                 self.remember(key, None);

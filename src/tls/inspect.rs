@@ -8,7 +8,7 @@ use super::library::{CIPHERTEXT, LIBRARIES, Library, is_candidate};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe};
+use super::{Abi, Probe, golang};
 use crate::event::Source;
 
 /// What is in a file.
@@ -42,6 +42,20 @@ pub fn inspect(
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
+    if let Some(go) = golang::look(&elf) {
+        let library = go.library;
+        return match go.probes {
+            Ok(probes) => Ok(Some(Inspection {
+                library,
+                build_id: elf.build_id(),
+                only_sockets: false,
+                source: Source::Go,
+                abi: Abi::Go,
+                probes,
+            })),
+            Err(reason) => Err(ElfError::Go { library, reason }),
+        };
+    }
     let names: Vec<&str> = LIBRARIES
         .iter()
         .flat_map(|library| library.calls.iter().map(|call| call.symbol))
@@ -80,13 +94,17 @@ fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
     if !is_candidate(name) {
         return None;
     }
+    let probes = plan::ciphertext(elf);
+    if probes.is_empty() {
+        return None;
+    }
     Some(Inspection {
         library: CIPHERTEXT.name.to_owned(),
         source: Source::OpenSsl,
         abi: Abi::C,
         build_id: elf.build_id(),
         only_sockets: true,
-        probes: vec![plan::ciphertext(elf)?],
+        probes,
     })
 }
 

@@ -9,6 +9,7 @@ use crate::event::Source;
 
 pub mod elf;
 pub mod find;
+pub mod golang;
 pub mod guess;
 mod identity;
 pub mod inspect;

@@ -9,11 +9,15 @@
 use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 
 use super::elf::{Elf, Function, ReadAt};
-use super::library::{CIPHERTEXT, Library};
+use super::library::Library;
 use super::{Placement, Probe, ProbeRole};
+pub use ciphertext::ciphertext;
 use shared::CountAt;
+pub(super) use walk::decode;
 
+mod ciphertext;
 mod emulated;
+pub mod exits;
 mod shared;
 mod state;
 mod walk;
@@ -56,19 +60,6 @@ pub fn probes<R: ReadAt + ?Sized>(
         push(&mut probes, call.enter, call.exit, function.offset);
     }
     probes
-}
-
-/// The probe on the function that a TLS library writes its records by, if the
-/// file has it.
-pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<Probe> {
-    let function = *elf.functions(&[CIPHERTEXT.symbol]).ok()?.first()?;
-    let function = function?;
-    Some(Probe {
-        role: ProbeRole::Ciphertext,
-        offset: emulated::find(elf, &function).unwrap_or(function.offset),
-        placement: Placement::At,
-        stack: 0,
-    })
 }
 
 /// The probes on the functions behind the pairs; none if one of them is not

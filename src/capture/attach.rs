@@ -18,6 +18,8 @@ use crate::tls::{Abi, Placement, Probe, ProbeRole, Target};
 #[derive(Default)]
 pub(super) struct Links {
     links: Vec<Link>,
+    /// Those in TLS libraries.
+    tls: Vec<Link>,
     /// On kernels without cookies: the TLS programs by what a cookie would say.
     copies: FxHashMap<u64, HttpsniffSkel<'static>>,
 }
@@ -26,14 +28,18 @@ impl Drop for Links {
     /// Each detachment waits for the kernel's readers (20 ms and more), so
     /// all wait at the same time.
     fn drop(&mut self) {
-        std::thread::scope(|scope| {
-            for link in self.links.drain(..) {
-                // Where no thread can be had, the closure and the link in it
-                // are dropped here.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
-            }
-        });
+        detach(self.links.drain(..).chain(self.tls.drain(..)));
     }
+}
+
+fn detach(links: impl Iterator<Item = Link>) {
+    std::thread::scope(|scope| {
+        for link in links {
+            // Where no thread can be had, the closure and the link in it
+            // are dropped here.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
+        }
+    });
 }
 
 impl Links {
@@ -123,6 +129,11 @@ impl Links {
         Ok(())
     }
 
+    /// Detaches from all TLS libraries.
+    pub(super) fn detach_tls(&mut self) {
+        detach(self.tls.drain(..));
+    }
+
     /// The hooks in one file that holds a TLS library.
     pub(super) fn attach_tls(&mut self, to: &Tls<'_>, target: &Target, number: u8) -> Result<()> {
         // By descriptor: whatever the path names by now, this is the file
@@ -174,7 +185,8 @@ impl Links {
                 retprobe: placement == Placement::Return,
                 ..UprobeMultiOpts::default()
             };
-            self.add(program.attach_uprobe_multi_with_opts(-1, path, "", options))?;
+            let link = program.attach_uprobe_multi_with_opts(-1, path, "", options);
+            self.tls.push(link?);
         }
         Ok(())
     }
@@ -215,7 +227,7 @@ impl Links {
             };
             let offset = usize::try_from(probe.offset)?;
             let link = program.attach_uprobe_with_opts(-1, path, offset, options);
-            self.links.push(link?);
+            self.tls.push(link?);
         }
         Ok(())
     }

@@ -58,6 +58,14 @@ pub enum ElfError {
     /// Larger than what is read.
     #[error("its {0} is larger than httpsniff reads")]
     TooLarge(&'static str),
+    /// Not all the ends of its functions are known, and return probes are
+    /// not to be used.
+    #[error(
+        "not all instructions at which its functions return could be found, and return probes \
+         are left out (--no-uretprobes, or because this kernel's would kill programs that \
+         confine themselves by seccomp)"
+    )]
+    Exits,
     /// The read failed.
     #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
@@ -215,6 +223,18 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
         })?;
         let offset = (address - segment.p_vaddr).checked_add(segment.p_offset)?;
         (offset < self.size).then_some(offset)
+    }
+
+    /// The address at which the code at a file offset is loaded.
+    pub(super) fn code_address(&self, offset: u64) -> Option<u64> {
+        let segment = self.segments.iter().find(|segment| {
+            segment.p_type == PT_LOAD
+                && segment.p_flags & PF_X != 0
+                && offset
+                    .checked_sub(segment.p_offset)
+                    .is_some_and(|inside| inside < segment.p_filesz)
+        })?;
+        (offset - segment.p_offset).checked_add(segment.p_vaddr)
     }
 
     /// File offset of what is loaded at `address`.

@@ -23,7 +23,7 @@ use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
 use super::root::{Root, open_link};
-use super::{FileIdentity, Target};
+use super::{FileIdentity, Returns, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
 const MAX_KNOWN: usize = 64 << 10;
@@ -92,6 +92,8 @@ pub struct Skipped {
 /// keep the probes of a target as long as the finder that gave it.
 #[derive(Debug, Default)]
 pub struct Finder {
+    /// How the ends of functions are to be watched.
+    pub returns: Returns,
     /// Mount namespace and root directory whose system libraries were looked
     /// at.
     roots: FxHashSet<(u64, u64, u64)>,
@@ -207,7 +209,7 @@ impl Finder {
             path: shown.clone(),
             reason,
         })?;
-        match inspect(&file, &full, Some(&root)) {
+        match inspect(&file, &full, Some(&root), self.returns) {
             Err(reason) => Err(TlsError::Elf {
                 path: shown,
                 reason,
@@ -366,7 +368,7 @@ impl Finder {
             };
         }
         let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_candidate);
-        let inspection = match inspect(&file, path, root) {
+        let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
                 let go = matches!(nothing, Err(ElfError::Go { .. }));

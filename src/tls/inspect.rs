@@ -8,7 +8,7 @@ use super::library::{CIPHERTEXT, LIBRARIES, Library, is_candidate};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe, golang};
+use super::{Abi, Probe, Returns, golang};
 use crate::event::Source;
 
 /// What is in a file.
@@ -31,7 +31,8 @@ pub struct Inspection {
 
 /// Looks for the functions of all libraries at once; `None` when it has none
 /// of them. `path` and `root` say where the file is, to find the library
-/// beside it that knows the version.
+/// beside it that knows the version; `returns` how the ends of functions are to
+/// be watched.
 ///
 /// # Errors
 /// When it is no program or library of this machine, or damaged.
@@ -39,6 +40,7 @@ pub fn inspect(
     file: &File,
     path: &[u8],
     root: Option<&Root>,
+    returns: Returns,
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
@@ -73,7 +75,7 @@ pub fn inspect(
             continue;
         }
         let version = version(&elf, library, path, root);
-        let mut probes = plan::probes(&elf, library, &own, &version);
+        let mut probes = plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?;
         // Where both are in one file.
         probes.extend(plan::ciphertext(&elf));
         return Ok(Some(Inspection {

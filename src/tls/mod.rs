@@ -91,6 +91,17 @@ pub enum Placement {
     Return,
 }
 
+/// How the ends of functions are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Returns {
+    /// By return probes: the kernel replaces the return address.
+    #[default]
+    Probes,
+    /// By uprobes on all instructions that return, or the library is not
+    /// attached to: where return probes do harm.
+    Exits,
+}
+
 /// One place to attach to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Probe {

@@ -274,7 +274,7 @@ impl Capture {
             };
             match self.links.attach_tls(&to, &target, number) {
                 Ok(()) if target.abi == Abi::Go => self.see_goroutines(),
-                Ok(()) => {}
+                Ok(()) => self.libraries.set_aside(target),
                 Err(error) if named => return Err(error),
                 Err(error) => self.notices.push(format!("{error:#}")),
             }
@@ -438,7 +438,28 @@ impl Capture {
             let why = self.libraries.why_not(pid);
             self.shared.borrow_mut().decoder.explain_tls(pid, why);
         }
+        self.place_objects();
         Ok(())
+    }
+
+    /// Where objects do not come to be on a socket, all that they write is
+    /// looked at.
+    fn place_objects(&mut self) {
+        let unplaced = self.shared.borrow_mut().decoder.take_unplaced();
+        for target in unplaced
+            .into_iter()
+            .flat_map(|pid| self.libraries.needed_by(pid))
+        {
+            let to = Tls {
+                skel: &self.skel,
+                settings: &self.settings,
+                kernel: self.kernel,
+            };
+            // Its records carry no number.
+            if let Err(error) = self.links.attach_tls(&to, &target, 0) {
+                self.notices.push(format!("{error:#}"));
+            }
+        }
     }
 
     /// These connections' bytes need not be copied any more; they are still

@@ -248,6 +248,14 @@ impl Finder {
     /// looked at before counts: see [`process`](Self::process).
     #[must_use]
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
+        let mut found = self.mapped_by(pid);
+        found.retain(|found| !found.only_sockets);
+        found
+    }
+
+    /// As [`used_by`](Self::used_by), with the files that only tell sockets.
+    #[must_use]
+    pub fn mapped_by(&self, pid: u32) -> Vec<&Found> {
         let mut indexes: Vec<usize> = Vec::new();
         if let Ok(text) = maps::read(pid) {
             let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
@@ -264,7 +272,6 @@ impl Finder {
         indexes
             .into_iter()
             .filter_map(|index| self.found.get(index))
-            .filter(|found| !found.only_sockets)
             .collect()
     }
 
@@ -427,6 +434,7 @@ impl Finder {
                 abi: inspection.abi,
                 library,
                 probes: inspection.probes,
+                if_needed: inspection.if_needed,
             }),
         }
     }

@@ -27,6 +27,8 @@ pub struct Inspection {
     pub only_sockets: bool,
     /// Where to attach.
     pub probes: Vec<Probe>,
+    /// Where to attach once there is need; see [`Target`](super::Target).
+    pub if_needed: Option<Probe>,
 }
 
 /// Looks for the functions of all libraries at once; `None` when it has none
@@ -54,6 +56,7 @@ pub fn inspect(
                 source: Source::Go,
                 abi: Abi::Go,
                 probes,
+                if_needed: None,
             })),
             Err(reason) => Err(ElfError::Go { library, reason }),
         };
@@ -75,7 +78,8 @@ pub fn inspect(
             continue;
         }
         let version = version(&elf, library, path, root);
-        let mut probes = plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?;
+        let mut probes =
+            plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?;
         // Where both are in one file.
         probes.extend(plan::ciphertext(&elf));
         return Ok(Some(Inspection {
@@ -84,6 +88,7 @@ pub fn inspect(
             build_id: elf.build_id(),
             only_sockets: false,
             probes,
+            if_needed: plan::all_ciphertext(&elf),
             library: version,
         }));
     }
@@ -97,7 +102,8 @@ fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
         return None;
     }
     let probes = plan::ciphertext(elf);
-    if probes.is_empty() {
+    let if_needed = plan::all_ciphertext(elf);
+    if probes.is_empty() && if_needed.is_none() {
         return None;
     }
     Some(Inspection {
@@ -107,6 +113,7 @@ fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
         build_id: elf.build_id(),
         only_sockets: true,
         probes,
+        if_needed,
     })
 }
 

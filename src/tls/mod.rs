@@ -157,4 +157,7 @@ pub struct Target {
     pub abi: Abi,
     /// Where to attach.
     pub probes: Vec<Probe>,
+    /// Where to attach besides once a process that uses the file has TLS
+    /// objects whose socket stays unknown: others would pay for it.
+    pub if_needed: Option<Probe>,
 }

@@ -11,7 +11,7 @@ use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 use super::elf::{Elf, Function, ReadAt};
 use super::library::Library;
 use super::{Placement, Probe, ProbeRole, Returns};
-pub use ciphertext::ciphertext;
+pub use ciphertext::{all_ciphertext, ciphertext};
 use shared::CountAt;
 pub(super) use walk::decode;
 

@@ -139,7 +139,7 @@ static __always_inline int tls_made(const struct who *who, __u64 object)
 }
 
 /* BIO_write(bio, buffer, length): in a call of an object these are its records. */
-static __always_inline int tls_ciphertext(__u64 address, __u64 length)
+static __always_inline int tls_ciphertext(__u64 sp, __u64 address, __u64 length)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct thread_key key = { .tgid = id >> 32, .task = (__u32)id };
@@ -149,7 +149,7 @@ static __always_inline int tls_ciphertext(__u64 address, __u64 length)
 	if (!thread || !thread->depth)
 		return 0;
 	call = tls_call_of(thread);
-	if (call)
+	if (call && is_above(call, sp))
 		cipher_written(call->object, key.tgid, address, length);
 	return 0;
 }
@@ -232,7 +232,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	asm volatile("" : "+r"(object), "+r"(buffer), "+r"(length));
 	asm volatile("" : "+r"(go_object), "+r"(go_buffer));
 	if (cookie & COOKIE_CIPHERTEXT)
-		return tls_ciphertext(buffer, length);
+		return tls_ciphertext(PT_REGS_SP(ctx), buffer, length);
 	if (!tls_site(ctx, &site, &who))
 		return 0;
 	if (cookie & COOKIE_GO) {
@@ -369,6 +369,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	}
 	if (count < 0 && !ended)
 		return 0;
+	if (count > 0 && (thread->depth || last_cipher))
+		tls_in_tls(&who, tls_call_of(thread), &done, tls, count);
 
 	__builtin_memset(&job, 0, sizeof(job));
 	job.head.direction = done.direction;

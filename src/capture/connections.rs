@@ -153,7 +153,8 @@ impl Connections {
         if record.kind == Kind::End {
             let connection = self.by_key.get_mut(&key)?;
             // The socket counts ciphertext.
-            let offset = (!of_socket).then(|| connection.unwrap(direction, record.head.offset));
+            let ciphertext = of_socket || record.has(types::record_flag::FLAG_BOUND);
+            let offset = (!ciphertext).then(|| connection.unwrap(direction, record.head.offset));
             return Some((connection.info.clone(), Action::End { direction, offset }));
         }
         let connection = self.remove(&key)?;

@@ -5,16 +5,16 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::clients::run;
 use crate::support::exchange::{Exchange, short};
-use crate::support::files::{Certificate, folder};
+use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::process::{Process, eventually};
-use crate::support::servers::{PYTHON, free_port, program};
+use crate::support::servers::{PYTHON, free_port, nginx, program};
 use crate::support::skip::{find, needs};
 
 /// What an end of the connections is made of.
@@ -349,10 +349,10 @@ peers! {
     sockets_late: Socket, None, Socket, Late, MANY;
     pairs: Pairs, None, Pairs, Early, MANY;
     pairs_late: Pairs, None, Pairs, Late, MANY;
-    nginx: Asyncio, Some(Proxy::Nginx), Pairs, Early, PROXIED;
-    nginx_late: Asyncio, Some(Proxy::Nginx), Pairs, Late, PROXIED;
-    haproxy: Asyncio, Some(Proxy::Haproxy), Pairs, Early, PROXIED;
-    haproxy_late: Asyncio, Some(Proxy::Haproxy), Pairs, Late, PROXIED;
+    behind_nginx: Asyncio, Some(Proxy::Nginx), Pairs, Early, PROXIED;
+    behind_nginx_late: Asyncio, Some(Proxy::Nginx), Pairs, Late, PROXIED;
+    behind_haproxy: Asyncio, Some(Proxy::Haproxy), Pairs, Early, PROXIED;
+    behind_haproxy_late: Asyncio, Some(Proxy::Haproxy), Pairs, Late, PROXIED;
 }
 
 /// Where records go by a function that nobody but the program knows, they are
@@ -409,4 +409,72 @@ fn own_bios() {
         "{}",
         short(&last[0])
     );
+}
+
+/// TLS in TLS: to a server behind an https proxy. Both the CONNECT and what is
+/// inside the tunnel go by the socket to the proxy.
+fn check_tls_in_tls(client: impl Fn(&Certificate, u16, &str) -> Command) {
+    let _guard = lock::shared();
+    let certificate = Certificate::new();
+    let docroot = Docroot::new(&[1]);
+    let server = nginx(&docroot, Some(&certificate));
+    let mut proxy = Process::spawn(
+        Command::new(PYTHON)
+            .arg(program("connect_proxy.py"))
+            .args([certificate.path(), certificate.key()]),
+    );
+    let port: u16 = proxy.line().parse().unwrap();
+    let url = format!("https://localhost:{}/1.bin", server.port());
+    let outcome = Httpsniff::new()
+        .json()
+        .run(&client(&certificate, port, &url))
+        .success();
+    // The tunnel ends last.
+    let exchanges = outcome.of_role("client");
+    let methods: Vec<_> = exchanges
+        .iter()
+        .map(|e| e.text("/request/method"))
+        .collect();
+    let shown: Vec<_> = exchanges.iter().map(short).collect();
+    assert_eq!(methods, ["GET", "CONNECT"], "{shown:?}");
+    let local = String::from_utf8(outcome.stdout).unwrap();
+    for exchange in &exchanges {
+        assert_eq!(exchange.text("/local"), local.trim(), "{shown:?}");
+        assert_eq!(
+            exchange.text("/peer"),
+            format!("127.0.0.1:{port}"),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
+fn tls_in_tls_on_a_socket() {
+    needs!("openssl", "nginx", "curl");
+    check_tls_in_tls(|certificate, port, url| {
+        let mut command = Command::new("curl");
+        command.args(["-q", "-sS", "--fail", "--http1.1", "-o", "/dev/null"]);
+        command.args(["-w", "%{local_ip}:%{local_port}"]);
+        command.arg("--cacert").arg(certificate.path());
+        command.arg("--proxy-cacert").arg(certificate.path());
+        command
+            .arg("--proxy")
+            .arg(format!("https://localhost:{port}"));
+        command.arg(url);
+        command
+    });
+}
+
+#[test]
+fn tls_in_tls_in_memory() {
+    needs!("openssl", "nginx");
+    check_tls_in_tls(|certificate, port, url| {
+        let mut command = Command::new(PYTHON);
+        command.arg(program("fetch_tls_in_tls.py"));
+        command
+            .arg(certificate.path())
+            .arg(port.to_string())
+            .arg(url);
+        command
+    });
 }

@@ -16,11 +16,13 @@ mod support;
 
 mod bodies;
 mod command;
+mod containers;
 mod golang;
 mod harm;
 mod kernel;
 mod lifecycle;
 mod load;
+mod other_tls;
 mod pcapng;
 mod peers;
 mod processes;

@@ -33,10 +33,11 @@ test-kernels: ## run the live tests in other kernels, in virtual machines
 	@scripts/setup.sh kernels
 	@scripts/kernel-test.sh $(KERNELS)
 
-bench: ## measure what watching costs nginx
+bench: ## measure what watching costs nginx, and beginning and stopping
 	@scripts/setup.sh bench
 	$(CARGO) build --release --locked
 	@benches/watched.py $(BINARY)
+	@benches/attach.py $(BINARY)
 
 lint: ## check formats, clippy and rustdoc; warnings are errors
 	@scripts/setup.sh lint

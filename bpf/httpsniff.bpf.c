@@ -16,6 +16,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* Keeps the types that only user space needs in the object. */
 const struct record *unused_record __attribute__((unused));
+const struct counts *unused_counts __attribute__((unused));
 struct {
 	enum record_kind kind;
 	enum record_direction direction;

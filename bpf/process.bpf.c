@@ -39,7 +39,7 @@ static __always_inline void emit_executable(struct task_struct *task, __u32 pid)
 	struct dentry *dentry;
 	struct vfsmount *vfsmount;
 	struct mount *mount;
-	__u64 used = 0;
+	__u64 used;
 
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 	if (!r) {
@@ -51,6 +51,8 @@ static __always_inline void emit_executable(struct task_struct *task, __u32 pid)
 	dentry = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
 	vfsmount = BPF_CORE_READ(task, mm, exe_file, f_path.mnt);
 	mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
+	/* 0, but for the verifier any number: its first round is like the rest. */
+	used = *(volatile __u32 *)&r->head.len & (PATH_MAX_BYTES - 1);
 	for (int i = 0; i < PATH_MAX_NAMES; i++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root);

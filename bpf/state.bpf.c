@@ -36,6 +36,8 @@ int sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 	conn = bpf_map_lookup_elem(&conns, &key);
 	if (!conn)
 		return 0;
+	if (want_flows)
+		flow_sent_all(sk);
 	if (to != TCP_CLOSE) {
 		report_end(sk, conn, RECORD_END, DIRECTION_SEND, BPF_CORE_READ(tcp, write_seq), 0);
 		return 0;
@@ -55,6 +57,22 @@ int sock_set_state(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	report_close(sk, conn);
+	return 0;
+}
+
+/*
+ * Run by user space for each connection that is still open when a run ends; the
+ * only argument is the socket.
+ */
+SEC("raw_tp")
+int flow_count(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct sock *sk = (void *)ctx->args[0];
+	__u64 key = (__u64)sk;
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (conn)
+		flow_report(sk, conn);
 	return 0;
 }
 

@@ -43,8 +43,10 @@ enum tls_cookie {
 	COOKIE_KEPT = 2048,
 	/* The buffer is an array of NSPR's PRIOVec, the length their number. */
 	COOKIE_VECTOR = 4096,
+	/* Early data is written; with no data: was it accepted? */
+	COOKIE_EARLY = 8192,
 	/* Bytes are written to a BIO (second and third argument). */
-	COOKIE_CIPHERTEXT = 8192,
+	COOKIE_CIPHERTEXT = 16384,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -60,6 +62,7 @@ enum tls_cookie {
 #define PR_MSG_PEEK 2
 #define PR_DESC_LAYERED 4
 #define MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY -0x7880
+#define SSL_EARLY_DATA_REJECTED 1
 
 /* What is known of a place that was reached. */
 struct tls_site {
@@ -121,24 +124,48 @@ static __always_inline struct tls_thread *tls_thread_of(const struct thread_key 
 	return thread;
 }
 
+static __always_inline void tls_closed(const struct who *who, const struct tls_conn *tls,
+				       __u64 object, __u8 source)
+{
+	struct record head = {};
+
+	if (!tls->bytes[0] && !tls->bytes[1])
+		return;
+	head.kind = RECORD_CLOSE;
+	head.entry_ns = head.return_ns = bpf_ktime_get_ns();
+	record_tls(&head, tls, object, source);
+	record_who(&head, who);
+	emit_bare(&head);
+}
+
 /* The object is being freed. */
 static __always_inline int tls_forget(const struct who *who, __u64 object, __u8 source)
 {
 	struct tls_key key = { .object = object, .tgid = who->id >> 32 };
 	struct tls_conn *tls = bpf_map_lookup_elem(&tls_conns, &key);
-	struct record head = {};
 
 	if (!tls)
 		return 0;
-	if (tls->bytes[0] || tls->bytes[1]) {
-		head.kind = RECORD_CLOSE;
-		head.entry_ns = head.return_ns = bpf_ktime_get_ns();
-		record_tls(&head, tls, object, source);
-		record_who(&head, who);
-		emit_bare(&head);
-	}
 	tls_vacate(tls);
+	tls_closed(who, tls, object, source);
 	bpf_map_delete_elem(&tls_conns, &key);
+	return 0;
+}
+
+/*
+ * The peer has thrown away the early data: what is written from now on, the
+ * same again as a rule, is the first that it gets.
+ */
+static __always_inline int tls_rejected(const struct who *who, __u64 object, __u8 source)
+{
+	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
+
+	if (!tls || !tls->early || tls->early != tls->bytes[0] || tls->bytes[1])
+		return 0;
+	tls_closed(who, tls, object, source);
+	tls->born = bpf_ktime_get_ns();
+	tls->bytes[0] = 0;
+	tls->early = 0;
 	return 0;
 }
 
@@ -472,6 +499,9 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		if (tls)
 			tls->ready = 1;
 	}
+	if (done.direction == DIRECTION_NONE && cookie & COOKIE_EARLY &&
+	    (int)result == SSL_EARLY_DATA_REJECTED)
+		return tls_rejected(&who, done.object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE || cookie & COOKIE_NO_DATA)
 		return 0;
 	count = tls_count(&done, cookie, result, error);
@@ -505,6 +535,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
 	if (count > 0)
 		tls->bytes[done.direction & 1] += count;
+	if (cookie & COOKIE_EARLY && count > 0)
+		tls->early = tls->bytes[0];
 	if (ended) {
 		bool seen = tls->bytes[0] || tls->bytes[1];
 		struct tls_key key = { .object = done.object, .tgid = site.key.tgid };

@@ -19,6 +19,7 @@ use httpsniff::exchange::{BodyState, Exchange, State};
 use httpsniff::output::{Content, Sink, Wants, Wire};
 use httpsniff::process::Process;
 use httpsniff::redact::Redact;
+use httpsniff::tls_hello::{self, Progress};
 
 /// Pieces that make a conversation out of random choices more often than
 /// random bytes do.
@@ -195,6 +196,20 @@ pub fn http1(data: &[u8]) {
     }
     rig.act(&connection, Action::Close { reset: false });
     rig.finish();
+}
+
+/// `data` as the beginning of a direction with TLS: whatever its lengths say,
+/// what is asked for comes nearer, and the end settles it.
+pub fn hello(data: &[u8]) {
+    match tls_hello::read(data) {
+        Progress::More(needed) => assert!(needed > data.len() && data.len() < tls_hello::LIMIT),
+        done => {
+            let mut longer = data.to_vec();
+            longer.push(0);
+            assert!(data.len() >= tls_hello::LIMIT || done == tls_hello::read(&longer));
+        }
+    }
+    let _settled = tls_hello::read_cut(data);
 }
 
 /// `data` as instructions: which connection, direction, offset, bytes, loss,

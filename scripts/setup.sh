@@ -51,9 +51,20 @@ group_test() {
 	want /usr/include/openssl/ssl.h libssl-dev
 	want wget wget
 	want node nodejs
+	want ruby ruby
+	# Debian has it apart from Ruby, in a folder with its version.
+	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)
+	want /usr/bin/perl perl
+	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl
+	want php php-cli
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq
+	want go golang-go
+	# An older Go beside the newest, where there is a package.
+	if apt-cache show golang-1.19-go >/dev/null 2>&1; then
+		want /usr/lib/go-1.19/bin/go golang-1.19-go
+	fi
 	want gcc gcc
 	want ip iproute2
 	want ps procps

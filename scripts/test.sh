@@ -4,6 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# Other versions of TLS libraries than this machine's. Where they cannot be had,
+# the tests that want them say so.
+scripts/tls-fetch.sh || true
+
 # The live tests need root, nothing else does: cargo stays with the user, so
 # that target/ does.
 if [ "$(id -u)" != 0 ]; then

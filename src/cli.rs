@@ -156,6 +156,13 @@ pub struct Cli {
     #[arg(long, help_heading = "Output")]
     pub partial: bool,
 
+    /// Show TLS connections that cannot be read: server name, bytes, why
+    ///
+    /// A line each when they end. In JSON of kind "tls"; not in pcapng, and
+    /// not among the exchanges that --count counts.
+    #[arg(long, help_heading = "Output")]
+    pub tls_flows: bool,
+
     /// Mask secrets in every output, and what has these names
     ///
     /// Authorization, cookies, API keys and the like, query parameters such
@@ -217,8 +224,13 @@ pub struct Cli {
     pub no_uretprobes: bool,
 
     /// A TLS library or program to attach to, beside those that are found
+    ///
+    /// For a program that keeps no symbols, add where its functions are:
+    /// `--lib FILE@SSL_read=0x41e10,SSL_write=0x41f30`. Addresses are those
+    /// that nm or objdump print for such a program before it is stripped
+    /// (Ghidra adds 0x100000 to those of a position-independent one).
     #[arg(long, value_name = "FILE", help_heading = "Capture")]
-    pub lib: Vec<PathBuf>,
+    pub lib: Vec<OsString>,
 
     /// Size of the buffer between kernel and httpsniff [default: 64MiB]
     ///

@@ -299,6 +299,17 @@ pub enum Action<'a> {
         /// [`Data::offset`].
         offset: Option<u64>,
     },
+    /// Bytes that the process has sent and received on it, whether they were
+    /// copied or not: for TLS sockets, shortly before [`Action::Close`] or at
+    /// the end of the capture.
+    Counted {
+        /// Sent.
+        sent: u64,
+        /// Received.
+        received: u64,
+    },
+    /// What this socket carries inside TLS is read as a connection of its own.
+    Read,
     /// The connection is gone and its key will not be used again.
     Close {
         /// It ended with a reset.

@@ -6,10 +6,11 @@
 //! that something was kept out for joining too late.
 
 use crate::container::ContainerName;
-use crate::event::{ConnectionInfo, Endpoint};
-use crate::exchange::Request;
+use crate::event::{ConnectionInfo, ConnectionKey, Endpoint, Source};
+use crate::exchange::{Request, Role};
 use crate::glob::Glob;
 use crate::process::Process;
+use crate::tls_flow::TlsFlow;
 
 mod host;
 mod parts;
@@ -130,6 +131,60 @@ impl Filter {
             Answer::Lacks => Verdict::Lacks,
             Answer::No => Verdict::Drop,
         }
+    }
+
+    /// Judges a TLS connection that was not read: its server name is its host,
+    /// and what is in it is not known.
+    #[must_use]
+    pub fn judge_flow(&self, flow: &TlsFlow) -> Verdict {
+        let subject = Subject {
+            process: flow.process.as_deref(),
+            thread: &flow.thread,
+            info: &flow.info,
+            request: None,
+            status: None,
+            last: true,
+        };
+        let inside = self.methods.is_empty() && self.paths.is_empty() && self.statuses.is_empty();
+        let server = match flow.role {
+            Some(Role::Server) => &flow.info.local,
+            _ => &flow.info.peer,
+        };
+        let authority = flow.sni().map(|name| {
+            let port = server.as_ref().and_then(Endpoint::port).unwrap_or(443);
+            [name, format!(":{port}").as_bytes()].concat()
+        });
+        let answer = self
+            .who(&subject)
+            .max(self.ports(&subject))
+            .max(ask(&self.hosts, authority.as_deref(), |glob, host| {
+                glob.matches(host, "https")
+            }))
+            .max(if inside { Answer::Yes } else { Answer::Lacks });
+        match answer {
+            Answer::Yes => Verdict::Keep,
+            Answer::Lacks | Answer::Later => Verdict::Lacks,
+            Answer::No => Verdict::Drop,
+        }
+    }
+
+    /// Whether a process is one of those that were asked for.
+    #[must_use]
+    pub fn wants_process(&self, process: &Process) -> bool {
+        let nothing = ConnectionInfo::new(ConnectionKey {
+            source: Source::Tcp,
+            object: 0,
+            born: 0,
+        });
+        let subject = Subject {
+            process: Some(process),
+            thread: b"",
+            info: &nothing,
+            request: None,
+            status: None,
+            last: true,
+        };
+        self.who(&subject) == Answer::Yes
     }
 
     fn who(&self, subject: &Subject<'_>) -> Answer {

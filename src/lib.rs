@@ -34,3 +34,5 @@ pub mod redact;
 pub mod run;
 pub mod stats;
 pub mod tls;
+pub mod tls_flow;
+pub mod tls_hello;

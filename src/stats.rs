@@ -15,6 +15,14 @@ pub struct Stats {
     pub http2_connections: u64,
     /// Of them: forgotten because too many were open at once.
     pub evicted_connections: u64,
+    /// TLS connections that were not read, given to the outputs
+    /// (`--tls-flows`).
+    pub flows: u64,
+    /// Such that the filter kept out.
+    pub filtered_flows: u64,
+    /// Such that are not shown because they may be among those that were read
+    /// without their socket being known.
+    pub unsure_flows: u64,
     /// Bytes in both directions of all connections.
     pub bytes: u64,
     /// Bytes on connections that are not HTTP, TLS apart.

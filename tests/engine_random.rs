@@ -57,3 +57,30 @@ fn random_messages_do_no_harm() {
         entry::http1(&data);
     }
 }
+
+#[test]
+fn random_hellos_do_no_harm() {
+    let mut random = Random(7);
+    let text = include_str!("../fixtures/hellos/hellos.txt");
+    let seeds: Vec<Vec<u8>> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.rsplit(' ').next())
+        .map(|hex| {
+            let byte = |i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
+            (0..hex.len() / 2).map(byte).collect()
+        })
+        .collect();
+    for round in 0..20_000 {
+        let mut data = seeds[round % seeds.len()].clone();
+        for _ in 0..random.next() % 5 {
+            let at = random.next() as usize % data.len();
+            match random.next() % 3 {
+                0 => data[at] = random.next() as u8,
+                1 => data.truncate(at.max(1)),
+                _ => data.insert(at, random.next() as u8),
+            }
+        }
+        entry::hello(&data);
+    }
+}

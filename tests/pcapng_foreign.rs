@@ -63,6 +63,7 @@ fn run(bytes: &[u8]) -> (Found, Summary) {
                 }
             }
             Action::End { .. } => found.ends += 1,
+            Action::Counted { .. } | Action::Read => panic!("a file has neither"),
             Action::Close { reset } => {
                 found.closes += 1;
                 found.resets += usize::from(reset);

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 
 use httpsniff::tls::find::{Finder, TlsError};
 use httpsniff::tls::guess::guess_tls;
+use httpsniff::tls::named::Named;
 use httpsniff::tls::{Placement, ProbeRole, Target};
 
 /// A process that waits for its standard input to end.
@@ -317,24 +318,30 @@ fn a_deleted_library_is_still_reached() {
 #[test]
 fn named_files_are_taken_or_refused_with_a_reason() {
     let mut finder = Finder::default();
-    let error = finder.file(Path::new("/nonexistent")).unwrap_err();
+    let error = finder
+        .file(&Named::plain(Path::new("/nonexistent")))
+        .unwrap_err();
     assert!(matches!(error, TlsError::Open { .. }));
     assert!(error.to_string().contains("/nonexistent"), "{error}");
-    let error = finder.file(Path::new("/bin/ls")).unwrap_err();
+    let error = finder
+        .file(&Named::plain(Path::new("/bin/ls")))
+        .unwrap_err();
     assert!(matches!(error, TlsError::NoLibrary { .. }), "{error}");
-    let error = finder.file(Path::new("/etc/passwd")).unwrap_err();
+    let error = finder
+        .file(&Named::plain(Path::new("/etc/passwd")))
+        .unwrap_err();
     assert!(error.to_string().contains("not an ELF file"), "{error}");
-    assert!(finder.file(Path::new("/dev/null")).is_err());
+    assert!(finder.file(&Named::plain(Path::new("/dev/null"))).is_err());
 
     let fixture = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/elf/openssl.so");
     if std::env::consts::ARCH != "x86_64" {
         return;
     }
-    let targets = finder.file(&fixture).unwrap();
+    let targets = finder.file(&Named::plain(&fixture)).unwrap();
     assert_eq!(targets.len(), 1);
     check(&targets[0]);
     assert_eq!(targets[0].library.as_ref(), "OpenSSL 3.0.19");
-    assert!(finder.file(&fixture).unwrap().is_empty());
+    assert!(finder.file(&Named::plain(&fixture)).unwrap().is_empty());
 }
 
 #[test]

@@ -139,10 +139,29 @@ struct transfer {
 	__u8 flags;
 };
 
+/*
+ * The sequence number after the last byte that was received. A call that takes
+ * the last byte takes the FIN with it, which counts as one: then copied_seq
+ * has reached rcv_nxt, which the FIN has moved. Not RCV_SHUTDOWN: a reset sets
+ * that too, and has no sequence number.
+ */
+static __always_inline __u32 received_seq(struct sock *sk)
+{
+	struct tcp_sock *tcp = (struct tcp_sock *)sk;
+	__u32 seq = BPF_CORE_READ(tcp, copied_seq);
+
+	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE &&
+	    seq == BPF_CORE_READ(tcp, rcv_nxt))
+		seq--;
+	return seq;
+}
+
 #include "cipher.h"
 
 /* More than a library and a BIO of the program have on the stack. */
 #define STACK_OF_CALL (256 << 10)
+
+#include "flow.h"
 
 /* The innermost call into a TLS library that the thread is in. */
 static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
@@ -244,15 +263,19 @@ static __always_inline void report(void *ctx, const struct who *who, struct tran
 	struct socket_key key;
 	struct conn *conn;
 	struct job job;
+	bool of_tls;
 
 	conn = conn_of(t->sk, 0);
 	if (!conn)
 		return;
-	if (transfer_of_tls(who, t, conn))
+	of_tls = transfer_of_tls(who, t, conn);
+	if (want_flows)
+		flow_begin(t, conn);
+	if ((of_tls || !want_tcp) && !(conn->flags & CONN_HELLO))
 		return;
-	if (last_cipher && t->direction == DIRECTION_SEND)
+	if (!of_tls && last_cipher && t->direction == DIRECTION_SEND)
 		cipher_sent(who, t, conn);
-	if (!want_tcp || conn->flags & (CONN_TLS | CONN_BOUND))
+	if (conn->flags & (CONN_TLS | CONN_BOUND) && !(want_flows && flow_hello(t, conn)))
 		return;
 	if (!(conn->flags & CONN_CLASSIFIED) && t->cursor.memory != MEMORY_NONE) {
 		/* This one is still reported, so that TLS is known to be there. */
@@ -304,28 +327,15 @@ static __always_inline void report_end(struct sock *sk, struct conn *conn, __u8 
 	emit_bare(&head);
 }
 
-/*
- * The sequence number after the last byte that was received. A call that takes
- * the last byte takes the FIN with it, which counts as one: then copied_seq
- * has reached rcv_nxt, which the FIN has moved. Not RCV_SHUTDOWN: a reset sets
- * that too, and has no sequence number.
- */
-static __always_inline __u32 received_seq(struct sock *sk)
-{
-	struct tcp_sock *tcp = (struct tcp_sock *)sk;
-	__u32 seq = BPF_CORE_READ(tcp, copied_seq);
-
-	if (BPF_CORE_READ(sk, __sk_common.skc_flags) & SOCK_DONE &&
-	    seq == BPF_CORE_READ(tcp, rcv_nxt))
-		seq--;
-	return seq;
-}
-
 /* The connection's last record; its entry goes. */
 static __always_inline void report_close(struct sock *sk, struct conn *conn)
 {
 	__u64 key = (__u64)sk;
 
+	if (want_flows) {
+		flow_report(sk, conn);
+		bpf_map_delete_elem(&flows, &key);
+	}
 	report_end(sk, conn, RECORD_CLOSE, DIRECTION_SEND, 0,
 		   conn->flags & CONN_RESET ? FLAG_RESET : 0);
 	bpf_map_delete_elem(&conns, &key);

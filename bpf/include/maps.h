@@ -22,6 +22,8 @@ const volatile __u32 cgroup_v1_hierarchy = 0;
 /* Emit what plaintext sockets carry; without, they only name TLS's peers. */
 const volatile bool want_tcp = true;
 const volatile bool want_tls = true;
+/* Show connections whose TLS is not read. */
+const volatile bool want_flows = false;
 /* Bytes copied of one call; the rest is a record without data. */
 const volatile __u64 call_limit = 64 << 20;
 /* The user's pid namespace; 0: the initial one. */
@@ -131,6 +133,10 @@ enum conn_flag {
 	CONN_RESET = 64,
 	/* The TLS object of it has been freed: another may come. */
 	CONN_VACANT = 128,
+	/* Its hellos are wanted and may not have come yet. */
+	CONN_HELLO = 256,
+	/* It is in `flows`, or was. */
+	CONN_COUNTED = 512,
 };
 
 /* A TCP connection, by address of its struct sock. */
@@ -179,6 +185,8 @@ struct tls_conn {
 	__u64 born;
 	/* Bytes written and read so far. */
 	__u64 bytes[2];
+	/* Of the bytes written, those that were early data, if it was all. */
+	__u64 early;
 	/* Its making was seen. */
 	__u64 from_start;
 	/*

@@ -31,8 +31,10 @@ enum record_kind {
 	 */
 	RECORD_CGROUP = 8,
 	RECORD_CGROUP_GONE = 9,
+	/* Payload: struct counts, of a TCP connection. */
+	RECORD_COUNTS = 10,
 	/* The socket of a TLS object has become known after data of it. */
-	RECORD_BOUND = 10,
+	RECORD_BOUND = 11,
 };
 
 enum record_direction {
@@ -118,6 +120,12 @@ struct record {
 	__u8 peer[16];
 	/* Name of the thread. */
 	char thread[16];
+};
+
+/* Bytes since a connection was first seen, copied or not. */
+struct counts {
+	__u64 sent;
+	__u64 received;
 };
 
 /* Counted per CPU. */

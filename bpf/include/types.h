@@ -107,6 +107,11 @@ struct tcp_sock {
 	__u32 rcv_nxt;
 	__u32 copied_seq;
 	__u32 write_seq;
+	/* After the last byte that the peer has acknowledged. */
+	__u32 snd_una;
+	/* Totals: acknowledged (the SYN too), received (the FIN too). */
+	__u64 bytes_acked;
+	__u64 bytes_received;
 	/* After the last byte that has left. */
 	__u32 snd_nxt;
 	/* When the last segment left, on CLOCK_MONOTONIC (4.20). */

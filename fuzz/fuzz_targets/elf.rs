@@ -4,6 +4,7 @@
 
 use httpsniff::tls::Returns;
 use httpsniff::tls::elf::Elf;
+use httpsniff::tls::golang;
 use httpsniff::tls::library::LIBRARIES;
 use httpsniff::tls::plan;
 use libfuzzer_sys::fuzz_target;
@@ -14,6 +15,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = elf.build_id();
     let _ = elf.dynamic();
     let _ = elf.has_section(".gopclntab");
+    for probe in golang::look(&elf).map_or_else(Vec::new, |go| go.probes.unwrap_or_default()) {
+        assert!(probe.offset < bytes.len() as u64);
+    }
     for library in LIBRARIES {
         let names: Vec<&str> = library.calls.iter().map(|call| call.symbol).collect();
         let version = elf.find_constant(library.version_mark, library.version);

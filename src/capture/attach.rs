@@ -21,7 +21,7 @@ pub(super) struct Links {
     /// Those in TLS libraries.
     tls: Vec<Link>,
     /// On kernels without cookies: the TLS programs by what a cookie would say.
-    copies: FxHashMap<u64, HttpsniffSkel<'static>>,
+    copies: FxHashMap<(u64, bool), HttpsniffSkel<'static>>,
 }
 
 impl Drop for Links {
@@ -211,19 +211,25 @@ impl Links {
         number: u8,
     ) -> Result<()> {
         for probe in &target.probes {
+            // Each would be two more copies of the programs, and most of what
+            // they tell is seen without them.
+            if !to.kernel.cookies && probe.role.is_of_early_data() {
+                continue;
+            }
             // A copy of the programs for each number would be too many.
             let number = if to.kernel.cookies { number } else { 0 };
             let cookie = cookie(target, probe, number)?;
             let skel = if to.kernel.cookies {
                 to.skel
             } else {
-                match self.copies.entry(cookie) {
+                match self.copies.entry((cookie, probe.role.is_exit())) {
                     Entry::Occupied(copy) => copy.into_mut(),
                     Entry::Vacant(place) => place.insert(load::load_for_cookie(
                         to.skel,
                         to.settings,
                         to.kernel,
                         cookie,
+                        probe.role.is_exit(),
                     )?),
                 }
             };
@@ -264,7 +270,13 @@ fn cookie(target: &Target, probe: &Probe, number: u8) -> Result<u64> {
         Abi::C => 0,
         Abi::Go => bits::COOKIE_GO.0,
     };
-    let source = number_of(target.source).0;
+    // Not where no record comes of it: without cookies there is a copy of the
+    // programs for each number.
+    let source = if probe.role.makes_records() || target.abi == Abi::Go {
+        number_of(target.source).0
+    } else {
+        0
+    };
     Ok(u64::from(role_bits(probe.role) | go)
         | u64::from(below.cast_unsigned()) << bits::COOKIE_STACK_SHIFT.0
         | u64::from(source) << bits::COOKIE_SOURCE_SHIFT.0
@@ -286,6 +298,11 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::NewExit => bits::COOKIE_NEW.0,
         ProbeRole::Free => bits::COOKIE_FREE.0,
         ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
+        ProbeRole::EarlyReadEnter | ProbeRole::EarlyReadExit => ex,
+        ProbeRole::EarlyWriteEnter | ProbeRole::EarlyWriteExit => write | ex | bits::COOKIE_EARLY.0,
+        ProbeRole::EarlyStatusEnter | ProbeRole::EarlyStatusExit => {
+            bits::COOKIE_NO_DATA.0 | bits::COOKIE_EARLY.0
+        }
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
         ProbeRole::Ciphertext => bits::COOKIE_CIPHERTEXT.0,
         ProbeRole::Renew => bits::COOKIE_NEW.0,

@@ -5,9 +5,12 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::kernel::{self, Kernel};
+use super::mappings::Mappings;
 use super::{Settings, choose};
+use crate::output::escape::{push, width};
 use crate::procfs;
 use crate::tls::find::Finder;
+use crate::tls::survey::{Row, survey};
 
 /// The text of `--check`: what this machine allows, and which TLS libraries
 /// would be attached.
@@ -26,6 +29,14 @@ pub fn check(settings: &Settings) -> Result<String> {
         yes(kernel.socket_tracepoints)
     );
     let _ = writeln!(text, "uprobe.multi      {}", yes(kernel.uprobe_multi));
+    let _ = writeln!(
+        text,
+        "new mappings      {}",
+        match Mappings::open() {
+            Ok(_) => "yes".to_owned(),
+            Err(error) => format!("no: {error}"),
+        }
+    );
     let mut notices = Vec::new();
     match choose(settings, kernel, &mut notices) {
         Ok(_) => {
@@ -40,32 +51,79 @@ pub fn check(settings: &Settings) -> Result<String> {
     if settings.no_tls {
         return Ok(text);
     }
-    let pids = procfs::all();
     let mut finder = Finder::default();
-    for path in &settings.libraries {
-        finder.file(path)?;
+    let mut named = Vec::new();
+    for library in &settings.libraries {
+        named.extend(finder.file(library)?);
     }
-    finder.scan(pids.iter().copied());
-    let _ = writeln!(text, "TLS libraries");
-    for found in finder.found().iter().filter(|f| !f.only_sockets) {
-        let users: Vec<String> = pids
-            .iter()
-            .filter(|pid| finder.used_by(**pid).contains(&found))
-            .filter_map(|pid| {
-                let process = procfs::process(*pid)?;
-                let comm = String::from_utf8_lossy(&process.comm).into_owned();
-                Some(format!("{comm}[{pid}]"))
-            })
-            .collect();
-        let users = if users.is_empty() {
-            "no process at present".to_owned()
-        } else {
-            users.join(", ")
-        };
-        let _ = writeln!(text, "  {}  {}  {users}", found.library, found.path);
-    }
-    for skipped in finder.skipped() {
-        let _ = writeln!(text, "  not attached: {}: {}", skipped.path, skipped.reason);
-    }
+    let survey = survey(&mut finder, named, &procfs::all());
+    table(&mut text, "TLS that is read", &survey.read);
+    table(&mut text, "TLS that is not read", &survey.unread);
     Ok(text)
+}
+
+/// Users of a file that are named; the rest is counted.
+const USERS: usize = 3;
+
+/// Appends rows as aligned columns below a title; nothing if there are none.
+fn table(text: &mut String, title: &str, rows: &[Row]) {
+    if rows.is_empty() {
+        return;
+    }
+    let cells: Vec<[String; 4]> = rows
+        .iter()
+        .map(|row| {
+            let unknown = if row.library.is_empty() {
+                "-"
+            } else {
+                &row.library
+            };
+            [
+                safe(unknown),
+                safe(&row.file),
+                users(&row.users),
+                safe(&row.how),
+            ]
+        })
+        .collect();
+    let wide = |column: usize| {
+        let widths = cells.iter().filter_map(|row| Some(width(row.get(column)?)));
+        widths.max().unwrap_or(0)
+    };
+    let widths = [wide(0), wide(1), wide(2)];
+    let _ = writeln!(text, "\n{title}");
+    for row in &cells {
+        let mut line = String::from("  ");
+        for (cell, wide) in row.iter().zip(widths.into_iter().chain([0])) {
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(
+                ' ',
+                wide.saturating_sub(width(cell)) + 2,
+            ));
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+}
+
+/// `nginx[12], curl[13], curl[14] and 5 more`.
+fn users(users: &[(String, u32)]) -> String {
+    if users.is_empty() {
+        return "no process at present".to_owned();
+    }
+    let named: Vec<_> = users
+        .iter()
+        .take(USERS)
+        .map(|(comm, pid)| safe(&format!("{comm}[{pid}]")))
+        .collect();
+    let more = match users.len().saturating_sub(USERS) {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    named.join(", ") + &more
+}
+
+fn safe(text: &str) -> String {
+    let mut safe = String::new();
+    push(&mut safe, text.as_bytes());
+    safe
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::bpf::types;
 use super::record::{Kind, Record};
@@ -22,6 +22,8 @@ pub(super) struct Connection {
     last: [Option<u64>; 2],
     /// For TLS objects: the socket below, as in the table of sockets.
     socket: Option<(u64, u64)>,
+    /// For sockets: they began with a TLS record.
+    tls: bool,
     /// That socket was reset.
     reset: bool,
 }
@@ -68,6 +70,9 @@ pub(super) struct Connections {
     by_key: FxHashMap<ConnectionKey, Connection>,
     /// Which TLS object uses a socket.
     tls_of: FxHashMap<(u64, u64), ConnectionKey>,
+    /// Sockets on which a TLS object was read, until they close: also when the
+    /// object is gone before.
+    read: FxHashSet<(u64, u64)>,
 }
 
 /// More than these at once are not kept; the engine has its own bound.
@@ -80,6 +85,11 @@ pub(super) fn key_of(record: &Record<'_>) -> ConnectionKey {
         object: record.head.object,
         born: record.head.born,
     }
+}
+
+/// Whether bytes begin with a TLS record (RFC 8446 5.1).
+pub(super) fn begins_with_tls(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x14..=0x17, 3, 0..=4, ..])
 }
 
 impl Connections {
@@ -95,6 +105,7 @@ impl Connections {
             // Ends were missed: begin anew rather than grow.
             self.by_key.clear();
             self.tls_of.clear();
+            self.read.clear();
         }
         let connection = self.by_key.entry(key).or_insert_with(|| Connection {
             info: ConnectionInfo {
@@ -106,6 +117,7 @@ impl Connections {
             pid: record.head.pid,
             last: [None; 2],
             socket: None,
+            tls: begins_with_tls(record.payload),
             reset: false,
         });
         connection.learn(record, &mut self.tls_of);
@@ -128,12 +140,59 @@ impl Connections {
         }
     }
 
+    /// Whether a record is of a socket whose TLS is read elsewhere: some of its
+    /// ciphertext may still come (`--tls-flows`).
+    pub(super) fn is_read(&self, record: &Record<'_>) -> bool {
+        let socket = (record.head.object, record.head.born);
+        record.source() == Source::Tcp && self.read.contains(&socket)
+    }
+
+    /// The socket below a TLS object, when this is the first record of the
+    /// object that names it: what was seen of it was the object's ciphertext.
+    pub(super) fn newly_read(&mut self, record: &Record<'_>) -> Option<ConnectionInfo> {
+        let socket = (record.head.socket, record.head.socket_born);
+        if socket.0 == 0 || !record.source().is_tls() {
+            return None;
+        }
+        if self.read.len() >= MAX {
+            // Ends were missed.
+            self.read.clear();
+        }
+        if !self.read.insert(socket) {
+            return None;
+        }
+        let (object, born) = socket;
+        let key = ConnectionKey {
+            source: Source::Tcp,
+            object,
+            born,
+        };
+        match self.by_key.get(&key) {
+            // One that began otherwise (CONNECT) goes on.
+            Some(connection) if !connection.tls => None,
+            Some(_) => self.remove(&key).map(|connection| connection.info),
+            // It may have been closed a moment ago.
+            None => Some(ConnectionInfo::new(key)),
+        }
+    }
+
+    /// The connection of a record that counts its bytes.
+    pub(super) fn counted(&self, record: &Record<'_>) -> Option<(ConnectionInfo, Action<'static>)> {
+        let (sent, received) = record.counts()?;
+        let connection = self.by_key.get(&key_of(record))?;
+        let action = Action::Counted { sent, received };
+        Some((connection.info.clone(), action))
+    }
+
     /// What the end of a direction or of a connection means: for the
     /// connection itself, or for the TLS object that stands on the socket.
     /// `None` when nothing of it was ever reported.
     pub(super) fn end(&mut self, record: &Record<'_>) -> Option<(ConnectionInfo, Action<'static>)> {
         let mut key = key_of(record);
         let mut of_socket = false;
+        if record.kind == Kind::Close && key.source == Source::Tcp {
+            self.read.remove(&(key.object, key.born));
+        }
         if key.source == Source::Tcp
             && let Some(tls) = self.tls_of.get(&(key.object, key.born))
         {
@@ -202,6 +261,7 @@ mod tests {
             pid: 1,
             last: [None; 2],
             socket: None,
+            tls: false,
             reset: false,
         }
     }

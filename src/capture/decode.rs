@@ -7,12 +7,13 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Item;
 use super::bpf::types;
 use super::clock::Clock;
-use super::connections::{Connections, key_of};
+use super::connections::{Connections, begins_with_tls, key_of};
 use super::containers::Change;
 use super::held::{Held, Kept};
 use super::processes::Processes;
 use super::record::{Kind, Record};
-use crate::event::{Action, Direction, Event, Source, Timestamp};
+use crate::event::{Action, ConnectionInfo, Direction, Event, Source, Timestamp};
+use crate::process::Process;
 use crate::redact::Redact;
 
 /// The state that records are understood with.
@@ -28,13 +29,15 @@ pub(super) struct Decoder {
     seen_tls: Vec<u32>,
     cgroups: Vec<Change>,
     /// Processes on whose sockets TLS was seen, and that no record came from
-    /// a TLS library of theirs: pid to name and why.
-    unhooked: FxHashMap<u32, (String, Option<String>)>,
+    /// a TLS library of theirs.
+    unhooked: FxHashMap<u32, Arc<Process>>,
+    /// Reasons are wanted for all processes whose TLS was seen.
+    flows: bool,
     hooked: FxHashSet<u32>,
 }
 
 impl Decoder {
-    pub(super) fn new(redact: Option<Redact>) -> Self {
+    pub(super) fn new(redact: Option<Redact>, flows: bool) -> Self {
         Self {
             clock: Clock::new(),
             connections: Connections::default(),
@@ -46,6 +49,7 @@ impl Decoder {
             seen_tls: Vec::new(),
             cgroups: Vec::new(),
             unhooked: FxHashMap::default(),
+            flows,
             hooked: FxHashSet::default(),
         }
     }
@@ -81,19 +85,10 @@ impl Decoder {
         std::mem::take(&mut self.cgroups)
     }
 
-    /// Why the TLS of a process cannot be read; `None`: it can.
-    pub(super) fn explain_tls(&mut self, pid: u32, why: Option<String>) {
-        if let Some((_, reason)) = self.unhooked.get_mut(&pid) {
-            *reason = why;
-        }
-    }
-
-    /// Programs that speak TLS which cannot be read: name and why.
-    pub(super) fn unhooked(&self) -> Vec<(String, String)> {
-        self.unhooked
-            .values()
-            .filter_map(|(name, why)| Some((name.clone(), why.clone()?)))
-            .collect()
+    /// The process that was seen to speak TLS, unless what it said has been
+    /// read since.
+    pub(super) fn unhooked(&self, pid: u32) -> Option<Arc<Process>> {
+        self.unhooked.get(&pid).cloned()
     }
 
     /// Hands what the record means to `handle`; what `handle` says is
@@ -132,6 +127,10 @@ impl Decoder {
                 true
             }
             Kind::Exit => self.exit(&record, handle),
+            Kind::Counts => match self.connections.counted(&record) {
+                Some((info, action)) => self.tell(&record, &info, action, handle),
+                None => true,
+            },
             Kind::Cgroup | Kind::CgroupGone => {
                 self.cgroup(&record);
                 true
@@ -169,6 +168,24 @@ impl Decoder {
             .fold(true, |go_on, one| self.data(&one.record(), handle) & go_on)
     }
 
+    /// Hands on what concerns a connection and nobody in particular.
+    fn tell(
+        &self,
+        record: &Record<'_>,
+        info: &ConnectionInfo,
+        action: Action<'_>,
+        handle: &mut dyn FnMut(Item<'_>) -> bool,
+    ) -> bool {
+        handle(Item::Event(Event {
+            time: self.clock.wall(record.head.return_ns),
+            process: None,
+            tid: 0,
+            thread: b"",
+            connection: info,
+            action,
+        }))
+    }
+
     fn cgroup(&mut self, record: &Record<'_>) {
         let Ok(hierarchy) = u32::try_from(record.head.born) else {
             self.malformed += 1;
@@ -184,6 +201,14 @@ impl Decoder {
     }
 
     fn data(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        if self.connections.is_read(record) {
+            return true;
+        }
+        if let Some(info) = self.connections.newly_read(record)
+            && !self.tell(record, &info, Action::Read, handle)
+        {
+            return false;
+        }
         let process = self.processes.of(record);
         let libraries = &self.libraries;
         let (info, action) = self.connections.data(record, || {
@@ -191,16 +216,15 @@ impl Decoder {
             libraries.get(index).cloned()
         });
         if info.key.source.is_tls() {
-            if self.hooked.insert(record.head.pid) {
+            if self.hooked.insert(record.head.pid) && !self.flows {
                 self.unhooked.remove(&record.head.pid);
             }
-        } else if let [0x14..=0x17, 3, 0..=4, ..] = record.payload
-            && !self.hooked.contains(&record.head.pid)
+        } else if begins_with_tls(record.payload)
+            && (self.flows || !self.hooked.contains(&record.head.pid))
             && let Some(process) = process
             && !self.unhooked.contains_key(&record.head.pid)
         {
-            let name = String::from_utf8_lossy(&process.comm).into_owned();
-            self.unhooked.insert(record.head.pid, (name, None));
+            self.unhooked.insert(record.head.pid, Arc::clone(process));
             self.seen_tls.push(record.head.pid);
         }
         let Action::Data(data) = action else {
@@ -261,6 +285,7 @@ impl Decoder {
             }));
         }
         self.hooked.remove(&pid);
+        self.unhooked.remove(&pid);
         self.processes.exit(pid);
         go_on & handle(Item::ProcessEnded { pid, time })
     }

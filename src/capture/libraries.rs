@@ -1,16 +1,39 @@
 //! The TLS libraries that are attached to, and when to look for more.
 
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::mappings::Mapped;
 use crate::tls::Target;
-use crate::tls::find::Finder;
-use crate::tls::guess::guess_tls;
+use crate::tls::find::{Finder, Seen};
+use crate::tls::guess::Guesses;
+use crate::tls::library::is_candidate;
+use crate::tls_flow::Unread;
+
+/// How many mappings wait to be looked into. What finds no room is looked at
+/// when its process is seen to speak TLS.
+const MAX_WAITING: usize = 4096;
+/// How long what waits is looked into before records are read again.
+const SLICE: Duration = Duration::from_millis(3);
 
 /// What was found, and what was attached to.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Libraries {
     pub(super) finder: Finder,
+    guesses: Guesses,
     attached: usize,
     /// Attached to, but not at every place.
     aside: Vec<Target>,
+    /// Files that were mapped and whose names promise nothing: those that may
+    /// be programs, and libraries.
+    programs: VecDeque<Mapped>,
+    waiting: VecDeque<Mapped>,
+    /// Processes that were there at the start and of which only files with
+    /// promising names were looked into.
+    unlooked: Vec<u32>,
+    seen: Seen,
 }
 
 impl Libraries {
@@ -43,28 +66,112 @@ impl Libraries {
         targets
     }
 
-    /// Looks for libraries in processes that have a new program, and in those
-    /// that were seen to speak TLS (a library loaded later, by dlopen).
-    pub(super) fn look(&mut self, executed: &[u32], seen_tls: &[u32]) -> Vec<Target> {
-        let mut targets = Vec::new();
-        for pid in executed {
-            targets.extend(self.finder.executed(*pid));
+    /// Looks at processes that have a new program. Where mappings are told of
+    /// one by one (`told`), nothing but their surroundings is new.
+    pub(super) fn executed(&mut self, pid: u32, told: bool) -> Vec<Target> {
+        if told {
+            self.finder.surroundings(pid)
+        } else {
+            self.finder.executed(pid)
         }
-        for pid in seen_tls {
-            targets.extend(self.finder.process(*pid));
+    }
+
+    /// Looks thoroughly at a process that was seen to speak TLS.
+    pub(super) fn speaks_tls(&mut self, pid: u32) -> Vec<Target> {
+        let mut targets = self.finder.process(pid);
+        targets.extend(self.finder.every_file(pid, &mut Seen::default()));
+        targets
+    }
+
+    /// Files were mapped. Those with the name of a TLS library are looked into
+    /// at once, the others wait.
+    pub(super) fn mapped(&mut self, mapped: Mapped) -> Vec<Target> {
+        let name = mapped.mapping.file_name();
+        if is_candidate(name) {
+            return self.look(&mapped);
+        }
+        let program = memchr::memmem::find(name, b".so").is_none();
+        let queue = if program {
+            &mut self.programs
+        } else {
+            &mut self.waiting
+        };
+        if queue.len() < MAX_WAITING {
+            queue.push_back(mapped);
+        }
+        Vec::new()
+    }
+
+    /// Processes whose other files may wait.
+    pub(super) fn look_later(&mut self, pids: Vec<u32>) {
+        self.unlooked = pids;
+        self.seen = Seen::default();
+    }
+
+    /// Looks into the other files of those processes at once.
+    pub(super) fn look_now(&mut self) -> Vec<Target> {
+        let mut targets = Vec::new();
+        for pid in std::mem::take(&mut self.unlooked) {
+            targets.extend(self.finder.every_file(pid, &mut self.seen));
         }
         targets
     }
 
-    /// Why this process's TLS cannot be read; `None` if it can: then nothing
-    /// but a handshake has been seen of it. Asked while the process lives.
-    pub(super) fn why_not(&self, pid: u32) -> Option<String> {
-        if !self.finder.used_by(pid).is_empty() {
-            return None;
+    /// Looks into what waits, for a moment: a large program takes its time,
+    /// and meanwhile somebody may map a TLS library. What is no program waits
+    /// until there are no records to be read (`idle`).
+    pub(super) fn look_on(&mut self, idle: bool) -> Vec<Target> {
+        let until = Instant::now() + SLICE;
+        let mut targets = Vec::new();
+        while targets.is_empty() && Instant::now() < until {
+            if let Some(mapped) = self.programs.pop_front() {
+                targets.extend(self.look(&mapped));
+            } else if !idle {
+                break;
+            } else if let Some(mapped) = self.waiting.pop_front() {
+                targets.extend(self.look(&mapped));
+            } else if let Some(pid) = self.unlooked.pop() {
+                targets.extend(self.finder.every_file(pid, &mut self.seen));
+            } else {
+                self.seen = Seen::default();
+                break;
+            }
         }
-        Some(match guess_tls(pid) {
-            Some(name) => format!("{name} is not read"),
-            None => "a TLS library that httpsniff does not know".to_owned(),
-        })
+        targets
+    }
+
+    /// Whether something waits to be looked into.
+    pub(super) fn is_behind(&self) -> bool {
+        !(self.programs.is_empty() && self.waiting.is_empty() && self.unlooked.is_empty())
+    }
+
+    fn look(&mut self, mapped: &Mapped) -> Vec<Target> {
+        self.finder
+            .mapped(mapped.pid, &mapped.mapping, mapped.generation)
+    }
+
+    /// Why TLS of this process is not read, and whether it may have a library
+    /// that is: then nothing but a handshake has been seen, or it is another
+    /// library's. Asked while the process lives.
+    pub(super) fn unread(&mut self, pid: u32) -> (bool, Unread) {
+        let why = |why: &str| Some(why.into());
+        if let Some(found) = self.finder.used_by(pid).first() {
+            let library = Arc::clone(&found.library);
+            let why = why(&format!("nothing was read or written through {library}"));
+            let library = Some(library);
+            return (true, Unread { library, why });
+        }
+        if let Some(unread) = self.guesses.explain(&self.finder, pid) {
+            let library = unread.library.map(Into::into);
+            let why = why(&unread.why);
+            return (false, Unread { library, why });
+        }
+        let gone = !Path::new(&format!("/proc/{pid}/exe")).exists();
+        let why = if gone {
+            why("the program ended before it could be looked at")
+        } else {
+            why("a TLS library that httpsniff does not know")
+        };
+        (gone, Unread { library: None, why })
     }
 }

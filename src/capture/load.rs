@@ -51,6 +51,7 @@ fn set_up(open: &mut OpenHttpsniffSkel<'_>, settings: &Settings, kernel: Kernel)
     rodata.filter_uids = !settings.uids.is_empty();
     rodata.want_tcp = !settings.no_tcp;
     rodata.want_tls = !settings.no_tls;
+    rodata.want_flows = settings.tls_flows;
     rodata.recvmsg_flags_arg = kernel.recvmsg_flags_arg;
     rodata.wakeup_bytes = u64::from(ring / 8).min(1 << 20);
     let namespace =
@@ -79,6 +80,7 @@ fn choose(
     let multi = !settings.no_tls && kernel.uprobe_multi;
     let progs = &mut open.progs;
     for (program, wanted) in [
+        (&mut progs.flow_count, settings.tls_flows),
         (&mut progs.socket_emitter, socket),
         (&mut progs.sock_send, socket),
         (&mut progs.sock_recv, socket),
@@ -112,6 +114,7 @@ pub(super) fn load_for_cookie(
     settings: &Settings,
     kernel: Kernel,
     cookie: u64,
+    exit: bool,
 ) -> Result<HttpsniffSkel<'static>> {
     let storage = Box::leak(Box::new(MaybeUninit::uninit()));
     let mut open = HttpsniffSkelBuilder::default()
@@ -122,7 +125,12 @@ pub(super) fn load_for_cookie(
         rodata.fixed_cookie = cookie;
     }
     for mut program in open.open_object_mut().progs_mut() {
-        let wanted = program.name() == "tls_single_enter" || program.name() == "tls_single_exit";
+        let wanted = if exit {
+            "tls_single_exit"
+        } else {
+            "tls_single_enter"
+        };
+        let wanted = program.name() == wanted;
         program.set_autoload(wanted);
     }
     let shared: Vec<_> = main.object().maps().collect();

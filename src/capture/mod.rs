@@ -8,17 +8,22 @@
 #![allow(unsafe_code)]
 
 use std::cell::RefCell;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
+use libbpf_rs::{MapCore as _, MapFlags, ProgramInput, RingBuffer, RingBufferBuilder};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::event::{ConnectionKey, Event, Source, Timestamp};
+use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
 use crate::tls::find::Finder;
 use crate::tls::{Abi, Returns};
+use crate::tls_flow::Unread;
 
 mod attach;
 mod bpf;
@@ -32,6 +37,7 @@ mod held;
 mod kernel;
 mod libraries;
 mod load;
+mod mappings;
 mod processes;
 mod record;
 
@@ -43,6 +49,7 @@ use containers::Containers;
 use decode::Decoder;
 use kernel::Kernel;
 use libraries::Libraries;
+use mappings::Mappings;
 
 /// Where plaintext sockets are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,11 +81,14 @@ pub struct Settings {
     pub no_tcp: bool,
     /// Leave TLS libraries alone (`--no-tls`).
     pub no_tls: bool,
+    /// Give what is needed to show TLS connections that are not read
+    /// (`--tls-flows`).
+    pub tls_flows: bool,
     /// Watch the ends of their functions by uprobes, not by return probes
     /// (`--no-uretprobes`).
     pub no_uretprobes: bool,
     /// Files to attach to, from `--lib`.
-    pub libraries: Vec<std::path::PathBuf>,
+    pub libraries: Vec<crate::tls::named::Named>,
     /// Processes to watch, in the caller's pid namespace; empty: all.
     pub pids: Vec<u32>,
     /// Watch their descendants too, those that exist already included.
@@ -114,6 +124,18 @@ pub enum Item<'a> {
         /// When.
         time: Timestamp,
     },
+}
+
+/// A process that speaks TLS of which nothing was read when this was found.
+#[derive(Clone, Debug)]
+pub struct UnreadTls {
+    /// Its id.
+    pub pid: u32,
+    /// The process, if its TLS cannot be read at all; `None`: it has a library
+    /// that is read.
+    pub process: Option<Arc<Process>>,
+    /// Why.
+    pub unread: Unread,
 }
 
 /// Counts of the kernel side.
@@ -155,11 +177,13 @@ pub struct Capture {
     shared: Rc<RefCell<Shared>>,
     skel: HttpsniffSkel<'static>,
     libraries: Libraries,
+    mappings: Option<Mappings>,
     kernel: Kernel,
     settings: Settings,
     containers: Option<Containers>,
     named: Vec<u32>,
     notices: Vec<String>,
+    unread: Vec<UnreadTls>,
     clock_taken: Instant,
     /// Nothing new comes.
     detached: bool,
@@ -181,7 +205,7 @@ impl Capture {
         let plaintext = choose(settings, kernel, &mut notices)?;
         let skel = load::load(settings, kernel, plaintext)?;
         let shared = Rc::new(RefCell::new(Shared {
-            decoder: Decoder::new(settings.redact.clone()),
+            decoder: Decoder::new(settings.redact.clone(), settings.tls_flows),
             handler: None,
             stopped: false,
         }));
@@ -192,12 +216,14 @@ impl Capture {
             shared,
             skel,
             libraries: Libraries::default(),
+            mappings: None,
             kernel,
             settings: settings.clone(),
             detached: false,
             containers: settings.containers.clone().map(Containers::new),
             named: Vec::new(),
             notices,
+            unread: Vec::new(),
             clock_taken: Instant::now(),
         };
         capture.watch_users()?;
@@ -210,6 +236,8 @@ impl Capture {
             capture.watch(pid, settings.follow)?;
         }
         if !settings.no_tls {
+            // Before the look at /proc, so that nothing falls in between.
+            capture.mappings = Mappings::open().ok();
             capture.choose_returns();
             capture.attach_libraries()?;
         }
@@ -248,23 +276,21 @@ impl Capture {
 
     /// Attaches to every TLS library that is there already.
     fn attach_libraries(&mut self) -> Result<()> {
-        for path in self.settings.libraries.clone() {
-            let targets = self.libraries.finder.file(&path)?;
+        for named in self.settings.libraries.clone() {
+            let targets = self.libraries.finder.file(&named)?;
             self.attach(targets, true)?;
         }
         let mut targets = self.libraries.finder.system();
         if let Some(path) = &self.settings.prepare {
             targets.extend(self.libraries.finder.executable(path));
         }
-        let pids = if self.settings.selects_pids() {
-            self.watched()
-        } else if let Some(containers) = &self.containers {
-            containers.processes()
-        } else {
-            procfs::all()
-        };
-        for pid in pids {
-            targets.extend(self.libraries.finder.process(pid));
+        let pids = self.all_watched();
+        for pid in &pids {
+            targets.extend(self.libraries.finder.process(*pid));
+        }
+        self.libraries.look_later(pids);
+        if self.settings.selects_pids() {
+            targets.extend(self.libraries.look_now());
         }
         self.attach(targets, false)
     }
@@ -359,6 +385,28 @@ impl Capture {
             .collect()
     }
 
+    /// The processes whose libraries matter.
+    fn all_watched(&self) -> Vec<u32> {
+        if self.settings.selects_pids() {
+            self.watched()
+        } else if let Some(containers) = &self.containers {
+            containers.processes()
+        } else {
+            procfs::all()
+        }
+    }
+
+    /// Whether the libraries of a process matter.
+    fn is_watched(&self, pid: u32) -> bool {
+        !self.settings.selects_pids()
+            || self
+                .skel
+                .maps
+                .watched
+                .lookup(&pid.to_ne_bytes(), MapFlags::ANY)
+                .is_ok_and(|value| value.is_some())
+    }
+
     /// Waits up to `timeout` for records and hands each to `handle` in the
     /// order of the ring. Returns early when `handle` returns `false`.
     pub fn poll(
@@ -375,15 +423,20 @@ impl Capture {
             let consumed = self.consume(handle)?;
             self.release(self.detached && consumed == 0, handle);
             self.follow_up()?;
+            if !self.settings.no_tls {
+                let targets = self.libraries.look_on(consumed == 0);
+                self.attach(targets, false)?;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             if consumed > 0 || left.is_zero() || self.shared.borrow().stopped {
                 return Ok(());
             }
-            // Ends at a wake-up, at a signal, or after the wait.
-            let before = Instant::now();
-            let _ = self.consume_with(handle, |ring| ring.poll_raw(left.min(WAIT)))?;
-            if before.elapsed() < left.min(WAIT) / 2 {
-                self.follow_up()?;
+            let wait = if self.libraries.is_behind() {
+                Duration::ZERO
+            } else {
+                left.min(WAIT)
+            };
+            if !self.wait(wait) {
                 return Ok(());
             }
         }
@@ -393,6 +446,19 @@ impl Capture {
     fn release(&self, all: bool, handle: &mut dyn FnMut(Item<'_>) -> bool) {
         let mut shared = self.shared.borrow_mut();
         shared.stopped |= !shared.decoder.release(all, handle);
+    }
+
+    /// Waits for records or new mappings, or until the time is up; `false`
+    /// when a signal came.
+    fn wait(&self, timeout: Duration) -> bool {
+        // SAFETY: the ring keeps its descriptor open as long as it lives.
+        let ring = unsafe { BorrowedFd::borrow_raw(self.ring.epoll_fd()) };
+        let mut fds = vec![PollFd::new(&ring, PollFlags::IN)];
+        if let Some(mappings) = &self.mappings {
+            fds.push(PollFd::from_borrowed_fd(mappings.as_fd(), PollFlags::IN));
+        }
+        let timeout = Timespec::try_from(timeout).ok();
+        rustix::event::poll(&mut fds, timeout.as_ref()).is_ok()
     }
 
     fn consume(&self, handle: &mut dyn FnMut(Item<'_>) -> bool) -> Result<i32> {
@@ -430,6 +496,27 @@ impl Capture {
         Ok(consumed)
     }
 
+    /// Has the bytes of the connections that are still open counted; the counts
+    /// come with the next [`Self::poll`].
+    pub fn count_flows(&self) {
+        if !self.settings.tls_flows {
+            return;
+        }
+        for socket in self.skel.maps.flows.keys() {
+            // The arguments of a raw tracepoint, of which there is one.
+            let mut arguments = [0_u8; 96];
+            if let Some(first) = arguments.get_mut(..socket.len()) {
+                first.copy_from_slice(&socket);
+            }
+            let input = ProgramInput {
+                context_in: Some(&mut arguments),
+                ..ProgramInput::default()
+            };
+            // Without it the counts of this one are not known.
+            let _ = self.skel.progs.flow_count.test_run(input);
+        }
+    }
+
     /// Detaches: nothing new is captured, what is in the ring buffer can
     /// still be read.
     pub fn detach(&mut self) {
@@ -441,16 +528,35 @@ impl Capture {
     /// libraries.
     fn follow_up(&mut self) -> Result<()> {
         let joined = self.follow_cgroups()?;
-        let (mut executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
+        let (executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
         if self.settings.no_tls {
+            for pid in seen_tls {
+                let why = "TLS libraries are left alone (--no-tls)";
+                self.explain(
+                    pid,
+                    true,
+                    Unread {
+                        library: None,
+                        why: Some(why.into()),
+                    },
+                );
+            }
             return Ok(());
         }
-        executed.extend(joined);
-        let targets = self.libraries.look(&executed, &seen_tls);
-        self.attach(targets, false)?;
+        self.attach_new_mappings()?;
+        for pid in executed {
+            let targets = self.libraries.executed(pid, self.mappings.is_some());
+            self.attach(targets, false)?;
+        }
+        for pid in joined {
+            let targets = self.libraries.executed(pid, false);
+            self.attach(targets, false)?;
+        }
         for pid in seen_tls {
-            let why = self.libraries.why_not(pid);
-            self.shared.borrow_mut().decoder.explain_tls(pid, why);
+            let targets = self.libraries.speaks_tls(pid);
+            self.attach(targets, false)?;
+            let (hooked, unread) = self.libraries.unread(pid);
+            self.explain(pid, hooked, unread);
         }
         self.place_objects();
         Ok(())
@@ -474,6 +580,41 @@ impl Capture {
                 self.notices.push(format!("{error:#}"));
             }
         }
+    }
+
+    /// Attaches to libraries in files that watched processes have begun to
+    /// execute: each as soon as it is known, before the next is looked into,
+    /// as its process goes on meanwhile.
+    fn attach_new_mappings(&mut self) -> Result<()> {
+        let Some(mappings) = &mut self.mappings else {
+            return Ok(());
+        };
+        let mut new = Vec::new();
+        let complete = mappings.take(|mapped| new.push(mapped));
+        for mapped in new {
+            if self.is_watched(mapped.pid) {
+                let targets = self.libraries.mapped(mapped);
+                self.attach(targets, false)?;
+            }
+        }
+        if !complete {
+            for pid in self.all_watched() {
+                let targets = self.libraries.finder.process(pid);
+                self.attach(targets, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of why the TLS of a process is not read. `by_choice`: it could
+    /// be.
+    fn explain(&mut self, pid: u32, by_choice: bool, unread: Unread) {
+        let process = self.shared.borrow().decoder.unhooked(pid);
+        self.unread.push(UnreadTls {
+            pid,
+            process: process.filter(|_| !by_choice),
+            unread,
+        });
     }
 
     /// Units and containers that start or end. Gives the processes that are
@@ -559,11 +700,9 @@ impl Capture {
             .collect()
     }
 
-    /// Programs whose connections were seen to be TLS and of which no TLS
-    /// record came: name and why.
-    #[must_use]
-    pub fn unhooked_tls(&self) -> Vec<(String, String)> {
-        self.shared.borrow().decoder.unhooked()
+    /// Processes whose connections were seen to be TLS since the last call.
+    pub fn take_unread(&mut self) -> Vec<UnreadTls> {
+        std::mem::take(&mut self.unread)
     }
 }
 

@@ -17,12 +17,13 @@ pub(super) enum Kind {
     Fork,
     Exit,
     Bound,
+    Counts,
     Cgroup,
     CgroupGone,
 }
 
 impl Kind {
-    const ALL: [(types::record_kind, Self); 10] = [
+    const ALL: [(types::record_kind, Self); 11] = [
         (types::record_kind::RECORD_DATA, Self::Data),
         (types::record_kind::RECORD_END, Self::End),
         (types::record_kind::RECORD_CLOSE, Self::Close),
@@ -31,6 +32,7 @@ impl Kind {
         (types::record_kind::RECORD_FORK, Self::Fork),
         (types::record_kind::RECORD_EXIT, Self::Exit),
         (types::record_kind::RECORD_BOUND, Self::Bound),
+        (types::record_kind::RECORD_COUNTS, Self::Counts),
         (types::record_kind::RECORD_CGROUP, Self::Cgroup),
         (types::record_kind::RECORD_CGROUP_GONE, Self::CgroupGone),
     ];
@@ -123,6 +125,13 @@ impl<'a> Record<'a> {
             endpoint(self.head.local, self.head.local_port)?,
             endpoint(self.head.peer, self.head.peer_port)?,
         ))
+    }
+
+    /// Bytes sent and received, of a record that counts them.
+    pub(super) fn counts(&self) -> Option<(u64, u64)> {
+        let (sent, rest) = self.payload.split_first_chunk()?;
+        let (received, _) = rest.split_first_chunk()?;
+        Some((u64::from_ne_bytes(*sent), u64::from_ne_bytes(*received)))
     }
 
     /// Why `missing` bytes are missing.

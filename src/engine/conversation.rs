@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use super::TlsFlows;
 use super::core::Core;
 use super::open::Open;
 use super::side::{Body, Side, State, Tunnel, Waiting};
@@ -390,7 +391,9 @@ impl Conversation {
     /// The connection turned out to be no HTTP/1.
     pub(super) fn mute(&mut self, core: &mut Core, protocol: Protocol) {
         self.protocol = protocol;
-        self.mute_capture(core);
+        if protocol != Protocol::Tls || core.config.tls_flows == TlsFlows::No {
+            self.mute_capture(core);
+        }
         for side in &mut self.sides {
             core.budget.give(std::mem::take(&mut side.charged));
             side.store = Default::default();

@@ -9,6 +9,7 @@ use crate::exchange::Exchange;
 use crate::filter::{Subject, Verdict};
 use crate::output::{Sink, Wants, Wire};
 use crate::stats::Stats;
+use crate::tls_flow::TlsFlow;
 
 /// Counts the memory that is held against its bound.
 #[derive(Debug)]
@@ -134,6 +135,11 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Gives out a TLS connection that was not read.
+    pub(super) fn give_flow(&mut self, flow: &TlsFlow) -> io::Result<()> {
+        self.sinks.iter_mut().try_for_each(|(_, s)| s.tls(flow))
     }
 
     /// Hands bytes to those that want them.

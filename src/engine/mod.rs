@@ -14,6 +14,7 @@ mod bodies;
 mod conversation;
 mod core;
 mod ends;
+mod flows;
 mod messages;
 mod open;
 mod pairing;
@@ -32,6 +33,20 @@ use crate::filter::Filter;
 use crate::output::Sink;
 use crate::redact::Redact;
 use crate::stats::Stats;
+use crate::tls_flow::Unread;
+
+/// Whether TLS connections that are not read are shown (`--tls-flows`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsFlows {
+    /// They are not.
+    #[default]
+    No,
+    /// They are; their bytes are counted by [`crate::event::Action::Counted`],
+    /// and [`Engine::explain`] says why they are not read.
+    Live,
+    /// They are; all their bytes come as events.
+    File,
+}
 
 /// What the engine is told at its start.
 #[derive(Clone, Debug)]
@@ -47,6 +62,8 @@ pub struct Config {
     /// Bytes held for reordering, heads, bodies and undecided exchanges, in
     /// total.
     pub memory_limit: u64,
+    /// Whether to show TLS connections that are not read.
+    pub tls_flows: TlsFlows,
     /// Why bytes that did not come are missing: [`MissingReason::NotSeen`],
     /// or [`MissingReason::CaptureFile`] for a reader of files.
     pub gap_reason: MissingReason,
@@ -60,6 +77,7 @@ impl Default for Config {
             max_body: 1 << 20,
             count: None,
             memory_limit: 256 << 20,
+            tls_flows: TlsFlows::No,
             gap_reason: MissingReason::NotSeen,
         }
     }
@@ -100,6 +118,14 @@ impl Engine {
     pub fn process_ended(&mut self, pid: u32, now: Timestamp) -> io::Result<()> {
         self.core.now = self.core.now.max(now);
         self.table.process_ended(&mut self.core, pid)
+    }
+
+    /// Says why the TLS of a process is not read, for its connections that are
+    /// shown by [`Config::tls_flows`].
+    pub fn explain(&mut self, pid: u32, unread: Unread) {
+        if self.core.config.tls_flows != TlsFlows::No {
+            self.table.flows.explain(pid, unread);
+        }
     }
 
     /// Ends the run: gives out every open exchange with its state and

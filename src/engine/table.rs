@@ -4,8 +4,10 @@ use std::io;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use super::TlsFlows;
 use super::conversation::{Conversation, PATIENCE, Protocol};
 use super::core::Core;
+use super::flows::{Flow, Flows};
 use crate::event::{Action, ConnectionInfo, ConnectionKey, Data, Direction, Event, Timestamp};
 use crate::exchange::State as Ending;
 use crate::flow::{Item, Origin, Stream};
@@ -21,6 +23,8 @@ const CHECK_EVERY: u64 = 20_000_000;
 struct Connection {
     streams: [Stream; 2],
     conversation: Conversation,
+    /// Until it is known not to be TLS that nobody reads.
+    flow: Option<Box<Flow>>,
     last: Timestamp,
     pid: u32,
     /// It is in [`Table::waiting`].
@@ -35,6 +39,8 @@ enum Entry {
         tls: bool,
         last: Timestamp,
     },
+    /// TLS that is not read: its hellos are known.
+    Flow(Box<Flow>),
 }
 
 impl Entry {
@@ -42,6 +48,7 @@ impl Entry {
         match self {
             Self::Live(connection) => connection.last,
             Self::Muted { last, .. } => *last,
+            Self::Flow(flow) => flow.last,
         }
     }
 }
@@ -55,13 +62,16 @@ pub(super) struct Table {
     /// Number of live TLS connections of each process.
     tls: FxHashMap<u32, u32>,
     checked: Timestamp,
+    pub(super) flows: Flows,
 }
 
 impl Connection {
-    fn new(info: &ConnectionInfo, now: Timestamp) -> Self {
+    fn new(core: &Core, info: &ConnectionInfo, first: &Origin<'_>) -> Self {
+        let now = core.now;
         Self {
             streams: [Stream::default(), Stream::default()],
             conversation: Conversation::new(info),
+            flow: Flow::candidate(&core.config, info, first),
             last: now,
             pid: 0,
             waiting: false,
@@ -80,9 +90,15 @@ impl Connection {
         let stream = &mut self.streams[direction.index()];
         let before = stream.cost();
         let conversation = &mut self.conversation;
+        let flow = &mut self.flow;
         let result = act(
             stream,
-            &mut |item, core| conversation.item(core, direction, item),
+            &mut |item, core| {
+                if let Some(flow) = flow {
+                    flow.item(core, direction, &item);
+                }
+                conversation.item(core, direction, item)
+            },
             core,
         );
         let after = stream.cost();
@@ -140,6 +156,32 @@ impl Connection {
         self.conversation.close(core, ending, offsets, origin)
     }
 
+    /// Settles what the connection is once that is known; `true` if it stays
+    /// as it is.
+    fn settle(&mut self, core: &mut Core) -> bool {
+        let protocol = self.conversation.protocol;
+        let Some(flow) = &mut self.flow else {
+            return !protocol.is_muted();
+        };
+        match protocol {
+            Protocol::Unknown => true,
+            Protocol::Tls => {
+                flow.settle(&self.conversation.info);
+                let reading = flow.is_reading();
+                if !reading {
+                    flow.stop(core);
+                    self.conversation.mute_capture(core);
+                }
+                reading
+            }
+            _ => {
+                flow.stop(core);
+                self.flow = None;
+                !protocol.is_muted()
+            }
+        }
+    }
+
     fn is_waiting(&self) -> bool {
         self.streams.iter().any(Stream::is_waiting) || self.conversation.is_waiting()
     }
@@ -153,20 +195,36 @@ impl Table {
             let ending = if reset { Ending::Reset } else { Ending::Closed };
             return self.close(core, key, ending, &Origin::of(event));
         }
+        if let Action::Read = event.action {
+            return self.give_way(core, key);
+        }
         let now = core.now;
+        let origin = Origin::of(event);
         if !self.entries.contains_key(&key) && self.entries.len() >= CONNECTIONS_LIMIT {
             self.evict(core)?;
         }
-        let entry = self
-            .entries
-            .entry(key)
-            .or_insert_with(|| Entry::Live(Box::new(Connection::new(event.connection, now))));
+        let entry = self.entries.entry(key).or_insert_with(|| {
+            Entry::Live(Box::new(Connection::new(core, event.connection, &origin)))
+        });
         let connection = match entry {
             Entry::Live(connection) => connection,
             Entry::Muted { tls, last } => {
                 *last = now;
                 if let Action::Data(data) = &event.action {
                     count_muted(core, *tls, data);
+                }
+                return Ok(());
+            }
+            Entry::Flow(flow) => {
+                flow.last = now;
+                match &event.action {
+                    Action::Data(data) => {
+                        flow.see(data);
+                        count_muted(core, true, data);
+                    }
+                    Action::End { direction, .. } => flow.end(*direction),
+                    Action::Counted { sent, received } => flow.count(*sent, *received),
+                    Action::Open | Action::Read | Action::Close { .. } => {}
                 }
                 return Ok(());
             }
@@ -181,19 +239,31 @@ impl Table {
             connection.pid = process.pid;
             *self.tls.entry(process.pid).or_default() += 1;
         }
-        let origin = Origin::of(event);
-        match &event.action {
-            Action::Data(data) => connection.data(core, data, &origin)?,
-            Action::End { direction, offset } => {
-                connection.end(core, *direction, *offset, &origin)?
-            }
-            Action::Open | Action::Close { .. } => {}
+        if key.source.is_tls() && core.config.tls_flows == TlsFlows::Live {
+            self.flows.see_read(event.connection, connection.pid);
         }
-        let protocol = connection.conversation.protocol;
-        if protocol.is_muted() {
-            self.drop_entry(core, key);
-            let tls = protocol == Protocol::Tls;
-            self.entries.insert(key, Entry::Muted { tls, last: now });
+        match &event.action {
+            Action::Data(data) => {
+                if let Some(flow) = &mut connection.flow {
+                    flow.see(data);
+                }
+                connection.data(core, data, &origin)?;
+            }
+            Action::End { direction, offset } => {
+                if let Some(flow) = &mut connection.flow {
+                    flow.end(*direction);
+                }
+                connection.end(core, *direction, *offset, &origin)?;
+            }
+            Action::Counted { sent, received } => {
+                if let Some(flow) = &mut connection.flow {
+                    flow.count(*sent, *received);
+                }
+            }
+            Action::Open | Action::Read | Action::Close { .. } => {}
+        }
+        if !connection.settle(core) {
+            self.mute(core, key);
         } else if connection.is_waiting() != connection.waiting {
             connection.waiting = !connection.waiting;
             if connection.waiting {
@@ -216,6 +286,7 @@ impl Table {
     /// Gives up on what has been waited for long enough.
     pub(super) fn expire(&mut self, core: &mut Core) -> io::Result<()> {
         self.checked = core.now;
+        self.flows.give(core, false)?;
         let keys: Vec<_> = self.waiting.iter().copied().collect();
         for key in keys {
             let Some(Entry::Live(connection)) = self.entries.get_mut(&key) else {
@@ -223,11 +294,8 @@ impl Table {
                 continue;
             };
             connection.expire(core)?;
-            let protocol = connection.conversation.protocol;
-            if protocol.is_muted() {
-                let (tls, last) = (protocol == Protocol::Tls, connection.last);
-                self.drop_entry(core, key);
-                self.entries.insert(key, Entry::Muted { tls, last });
+            if !connection.settle(core) {
+                self.mute(core, key);
             } else if !connection.is_waiting() {
                 connection.waiting = false;
                 self.waiting.remove(&key);
@@ -238,6 +306,20 @@ impl Table {
 
     /// Closes the TLS connections of a process.
     pub(super) fn process_ended(&mut self, core: &mut Core, pid: u32) -> io::Result<()> {
+        if self.flows.knows(pid) {
+            for entry in self.entries.values_mut() {
+                match entry {
+                    Entry::Flow(flow) => self.flows.complete(flow, pid),
+                    Entry::Live(c) => {
+                        if let Some(flow) = &mut c.flow {
+                            self.flows.complete(flow, pid);
+                        }
+                    }
+                    Entry::Muted { .. } => {}
+                }
+            }
+            self.flows.forget(pid);
+        }
         if pid == 0 || !self.tls.contains_key(&pid) {
             return Ok(());
         }
@@ -268,7 +350,41 @@ impl Table {
         for (_, key) in keys {
             self.close(core, key, Ending::Open, &origin)?;
         }
+        self.flows.give(core, true)
+    }
+
+    /// Forgets a socket whose TLS is read as a connection of its own. One that
+    /// has been something else before stays (CONNECT).
+    fn give_way(&mut self, core: &mut Core, key: ConnectionKey) -> io::Result<()> {
+        self.flows.withdraw(key);
+        match self.entries.get_mut(&key) {
+            Some(Entry::Live(c)) if c.conversation.protocol == Protocol::Unknown => {
+                c.conversation.mute(core, Protocol::Tls);
+            }
+            Some(Entry::Live(c)) if c.conversation.protocol != Protocol::Tls => return Ok(()),
+            _ => {}
+        }
+        if let Some(Entry::Live(mut connection)) = self.drop_entry(core, key)
+            && let Some(flow) = &mut connection.flow
+        {
+            flow.stop(core);
+        }
         Ok(())
+    }
+
+    /// Leaves a connection alone from now on, but for what `--tls-flows`
+    /// counts.
+    fn mute(&mut self, core: &mut Core, key: ConnectionKey) {
+        if let Some(Entry::Live(mut connection)) = self.drop_entry(core, key) {
+            let entry = match connection.flow.take() {
+                Some(flow) => Entry::Flow(flow),
+                None => Entry::Muted {
+                    tls: connection.conversation.protocol == Protocol::Tls,
+                    last: connection.last,
+                },
+            };
+            self.entries.insert(key, entry);
+        }
     }
 
     fn close(
@@ -282,8 +398,24 @@ impl Table {
             return Ok(());
         };
         match entry {
-            Entry::Live(mut connection) => connection.close(core, ending, origin),
+            Entry::Live(mut connection) => match connection.flow.take() {
+                Some(mut flow) if connection.conversation.protocol == Protocol::Tls => {
+                    flow.stop(core);
+                    self.flows.end(core, flow, ending);
+                    Ok(())
+                }
+                flow => {
+                    if let Some(mut flow) = flow {
+                        flow.stop(core);
+                    }
+                    connection.close(core, ending, origin)
+                }
+            },
             Entry::Muted { .. } => Ok(()),
+            Entry::Flow(flow) => {
+                self.flows.end(core, flow, ending);
+                Ok(())
+            }
         }
     }
 
@@ -325,10 +457,11 @@ impl Table {
 }
 
 /// The order in which connections end with the run: by number.
-fn rank(entry: &Entry) -> u64 {
+fn rank(entry: &Entry) -> (u64, Timestamp) {
     match entry {
-        Entry::Live(connection) => connection.conversation.number,
-        Entry::Muted { .. } => 0,
+        Entry::Live(connection) => (connection.conversation.number, Timestamp(0)),
+        Entry::Muted { .. } => (0, Timestamp(0)),
+        Entry::Flow(flow) => (u64::MAX, flow.start()),
     }
 }
 

@@ -15,6 +15,7 @@ use crate::filter::{Filter, parse_port};
 use crate::glob::Glob;
 use crate::output::file::Place;
 use crate::redact::Redact;
+use crate::tls::named::{Named, NamedError};
 
 /// Exit status of wrong usage.
 const USAGE: u8 = 2;
@@ -94,6 +95,8 @@ pub struct Options {
     pub redact: Option<Redact>,
     /// Bytes kept of each body.
     pub max_body: u64,
+    /// TLS connections that are not read are shown.
+    pub tls_flows: bool,
     /// Stop after so many exchanges.
     pub count: Option<u64>,
     /// Text or JSON, if any is shown.
@@ -125,7 +128,7 @@ pub struct Live {
     /// The ends of their functions are watched without return probes.
     pub no_uretprobes: bool,
     /// Files to attach to.
-    pub libraries: Vec<PathBuf>,
+    pub libraries: Vec<Named>,
     /// Processes to watch; empty: all, or COMMAND's.
     pub pids: Vec<u32>,
     /// And their descendants.
@@ -217,6 +220,7 @@ impl Options {
             .as_deref()
             .map(|t| parse::count("--count", t))
             .transpose()?;
+        let tls_flows = cli.tls_flows;
         let source = match cli.read {
             Some(path) => Source::File(path),
             None => Source::Live(live(cli, around, &mut notes)?),
@@ -226,6 +230,7 @@ impl Options {
             filter,
             redact,
             max_body,
+            tls_flows,
             count,
             shown,
             pcapng,
@@ -362,14 +367,16 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
     let uids = who::users(&cli.uid)?;
     let containers = who::containers(&cli.container, notes)?;
     let pids = who::running(&who::pids(&cli.pid)?, notes)?;
-    for library in &cli.lib {
-        if !library.is_file() {
-            return Err(Failure::failed(format!(
-                "--lib {}: there is no such file",
-                library.display()
-            )));
-        }
-    }
+    let libraries = cli
+        .lib
+        .iter()
+        .map(|text| {
+            Named::parse(text).map_err(|error| match error {
+                NamedError::NoFile(_) => Failure::failed(format!("--lib {error}")),
+                NamedError::Wrong(_) => Failure::usage(format!("--lib {error}")),
+            })
+        })
+        .collect::<Result<_, _>>()?;
     let command = match cli.command.first() {
         Some(program) => Some(CommandLine {
             path: resolve(program, &around.path)?,
@@ -382,7 +389,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         no_tcp: cli.no_tcp,
         no_tls: cli.no_tls,
         no_uretprobes: cli.no_uretprobes,
-        libraries: cli.lib,
+        libraries,
         pids,
         follow: cli.follow || command.is_some(),
         uids,

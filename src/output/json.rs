@@ -20,10 +20,12 @@ use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::{Sink, Wants};
-use crate::event::{Direction, Timestamp};
+use crate::event::{ConnectionInfo, Direction, Timestamp};
 use crate::exchange::{Body, Exchange, Fields, Interim, State, Times};
 use crate::process::Process;
+use crate::tls_flow::TlsFlow;
 
+mod flow;
 mod value;
 
 use value::Writer;
@@ -113,6 +115,11 @@ impl Sink for Json {
         self.line_done()
     }
 
+    fn tls(&mut self, flow: &TlsFlow) -> io::Result<()> {
+        flow::push(&mut self.writer, flow, &mut self.facts);
+        self.line_done()
+    }
+
     fn tick(&mut self, _now: Timestamp) -> io::Result<()> {
         self.flush()
     }
@@ -163,34 +170,15 @@ fn head(
     w.name(exchange.info.key.source.name());
     w.raw(",\"connection\":");
     w.number(exchange.connection);
-    w.raw(",\"stream\":null,\"process\":");
-    match &exchange.process {
-        Some(process) => {
-            identity(w, process, exchange);
-            match facts {
-                Some((known, json)) if Arc::ptr_eq(known, process) => {
-                    w.buffer.extend_from_slice(json);
-                }
-                _ => {
-                    let start = w.buffer.len();
-                    self::facts(w, process);
-                    let json = w.buffer.get(start..).unwrap_or_default();
-                    *facts = Some((Arc::clone(process), json.to_vec()));
-                }
-            }
-        }
-        None => w.raw("null"),
-    }
-    for (key, end) in [
-        (",\"local\":", &exchange.info.local),
-        (",\"peer\":", &exchange.info.peer),
-    ] {
-        w.raw(key);
-        match end {
-            Some(end) => w.endpoint(end),
-            None => w.raw("null"),
-        }
-    }
+    w.raw(",\"stream\":null");
+    who(
+        w,
+        exchange.process.as_ref(),
+        exchange.tid,
+        &exchange.thread,
+        facts,
+    );
+    ends(w, &exchange.info);
     if exchange.info.key.source.is_tls() {
         w.raw(",\"tls\":{\"library\":");
         match &exchange.info.tls_library {
@@ -201,16 +189,48 @@ fn head(
     }
 }
 
-/// The beginning of `process`: what differs between lines.
-fn identity(w: &mut Writer, process: &Process, exchange: &Exchange) {
+/// `process`.
+fn who(
+    w: &mut Writer,
+    process: Option<&Arc<Process>>,
+    tid: u32,
+    thread: &[u8],
+    facts: &mut Option<(Arc<Process>, Vec<u8>)>,
+) {
+    w.raw(",\"process\":");
+    let Some(process) = process else {
+        return w.raw("null");
+    };
     w.raw("{\"pid\":");
     w.number(process.pid.into());
     w.raw(",\"tid\":");
-    w.number_or_null((exchange.tid != 0).then_some(exchange.tid.into()));
+    w.number_or_null((tid != 0).then_some(tid.into()));
     w.raw(",\"comm\":");
     w.bytes_or_null(&process.comm);
     w.raw(",\"thread\":");
-    w.bytes_or_null(&exchange.thread);
+    w.bytes_or_null(thread);
+    match facts {
+        Some((known, json)) if Arc::ptr_eq(known, process) => {
+            w.buffer.extend_from_slice(json);
+        }
+        _ => {
+            let start = w.buffer.len();
+            self::facts(w, process);
+            let json = w.buffer.get(start..).unwrap_or_default();
+            *facts = Some((Arc::clone(process), json.to_vec()));
+        }
+    }
+}
+
+/// `local` and `peer`.
+fn ends(w: &mut Writer, info: &ConnectionInfo) {
+    for (key, end) in [(",\"local\":", &info.local), (",\"peer\":", &info.peer)] {
+        w.raw(key);
+        match end {
+            Some(end) => w.endpoint(end),
+            None => w.raw("null"),
+        }
+    }
 }
 
 /// The rest of `process`: what is the same in each of its lines.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::event::{ConnectionInfo, Direction, MissingReason, Timestamp};
 use crate::exchange::Exchange;
 use crate::process::Process;
+use crate::tls_flow::TlsFlow;
 
 pub mod escape;
 pub mod file;
@@ -101,6 +102,11 @@ pub trait Sink {
 
     /// An exchange has ended.
     fn exchange(&mut self, _exchange: &Exchange) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A TLS connection that was not read has ended (`--tls-flows`).
+    fn tls(&mut self, _flow: &TlsFlow) -> io::Result<()> {
         Ok(())
     }
 

@@ -9,6 +9,8 @@ use crate::exchange::{
     Upgrade, Version,
 };
 use crate::process::Process;
+use crate::tls_flow::{TlsFlow, Unread};
+use crate::tls_hello::{ClientHello, ServerHello, Version as TlsVersion};
 
 /// 2026-11-20T12:00:00.123456789Z
 pub(crate) const NOON: u64 = 1_795_176_000_123_456_789;
@@ -295,6 +297,67 @@ pub(crate) fn hostile() -> Exchange {
 }
 
 /// All of them.
+/// TLS connections that were not read: an ordinary one, one of which little is
+/// known, and one that means harm.
+pub(crate) fn flows() -> Vec<TlsFlow> {
+    let ordinary = TlsFlow {
+        connection: 7,
+        info: Arc::new(connection(Source::Tcp, "10.0.0.2:50000", "10.0.0.1:443")),
+        process: Some(process(4242, "java", &["java", "-jar", "x.jar"])),
+        tid: 4243,
+        thread: b"http-1".to_vec(),
+        role: Some(Role::Client),
+        state: State::Complete,
+        client: Some(ClientHello {
+            versions: vec![TlsVersion(0x304), TlsVersion(0x303)],
+            sni: Some(b"example.com".to_vec()),
+            alpn: vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        }),
+        server: Some(ServerHello {
+            version: TlsVersion(0x304),
+            cipher: 0x1301,
+            alpn: None,
+            retry: false,
+        }),
+        refused: None,
+        unread: Unread {
+            library: Some("Java".into()),
+            why: Some("Java is not read".into()),
+        },
+        sent: Some(1234),
+        received: Some(34 << 10),
+        start: Timestamp(NOON),
+        end: Timestamp(NOON + 120_000_000),
+    };
+    let mut joined = connection(Source::Tcp, "10.0.0.2:50001", "[2001:db8::1]:8443");
+    joined.from_start = false;
+    let little = TlsFlow {
+        info: Arc::new(joined),
+        process: None,
+        role: None,
+        state: State::Open,
+        client: None,
+        server: None,
+        unread: Unread::default(),
+        sent: None,
+        received: Some(0),
+        ..ordinary.clone()
+    };
+    let hostile = TlsFlow {
+        role: Some(Role::Server),
+        state: State::Reset,
+        client: Some(ClientHello {
+            versions: vec![TlsVersion(0x7f1c)],
+            sni: Some(b"a\x1b[2J\n\xff".to_vec()),
+            alpn: vec![b"\x07".to_vec(), "\u{202e}".into()],
+        }),
+        server: None,
+        refused: Some(40),
+        ..ordinary.clone()
+    };
+    vec![ordinary, little, hostile]
+}
+
 pub(crate) fn all() -> Vec<Exchange> {
     vec![
         plain(),

@@ -13,6 +13,7 @@ use super::outputs::Opened;
 use super::say::{number, say};
 use super::signals::{INTERRUPTED, Stops};
 use super::silence::{Facts, Silence};
+use super::unread::UnreadPrograms;
 use super::writer::Account;
 use super::{config, end, permission, warn_of_secrets};
 use crate::caller::Caller;
@@ -20,6 +21,7 @@ use crate::capture::{self, Backend, Capture, Item, Settings};
 use crate::cli::BackendName;
 use crate::command::{Running, exit_code};
 use crate::engine::Engine;
+use crate::filter::Filter;
 use crate::options::{CommandLine, Failure, Live, Options};
 use crate::output::file::{clear_ready, write_ready};
 
@@ -84,6 +86,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     };
     let mut run = Run {
         engine: Engine::new(config(options), begun.sinks),
+        filter: options.filter.clone(),
         command,
         accounts: begun.accounts,
         closed: begun.closed,
@@ -92,6 +95,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
         duration: live.duration,
         named: !live.pids.is_empty() || live.command.is_some(),
         processes: FxHashSet::default(),
+        unread: UnreadPrograms::default(),
         hinted: false,
     };
     let (reason, status) = run.capture(capture);
@@ -117,6 +121,7 @@ fn settings(options: &Options, live: &Live) -> Settings {
         },
         no_tcp: live.no_tcp,
         no_tls: live.no_tls,
+        tls_flows: options.tls_flows,
         no_uretprobes: live.no_uretprobes,
         libraries: live.libraries.clone(),
         pids: live.pids.clone(),
@@ -167,6 +172,7 @@ fn announce(path: &Path, caller: Option<Caller>) -> Result<(), Failure> {
 /// A run that captures.
 struct Run {
     engine: Engine,
+    filter: Filter,
     command: Option<Running>,
     accounts: Vec<Account>,
     stops: Stops,
@@ -178,6 +184,8 @@ struct Run {
     named: bool,
     /// Processes that sent or received.
     processes: FxHashSet<u32>,
+    /// Programs whose TLS cannot be read.
+    unread: UnreadPrograms,
     hinted: bool,
 }
 
@@ -187,6 +195,7 @@ impl Run {
     fn capture(&mut self, mut capture: Capture) -> (End, u8) {
         let reason = self.until_the_end(&mut capture);
         if matches!(reason, End::Wanted | End::Impatient) {
+            capture.count_flows();
             // What is in the buffer was captured before the end; nothing is
             // added while it is read.
             capture.detach();
@@ -236,7 +245,7 @@ impl Run {
                     stats: self.engine.stats(),
                     processes: self.processes.len() as u64,
                     named: self.named,
-                    unhooked: capture.unhooked_tls(),
+                    unread: self.unread.programs(),
                 };
                 if let Some(line) = silence.line(now, &facts) {
                     say(&line);
@@ -280,6 +289,15 @@ impl Run {
             return Err(End::Output(error));
         }
         result.map_err(End::Capture)?;
+        for found in capture.take_unread() {
+            if let Some(process) = &found.process
+                && self.filter.wants_process(process)
+                && let Some(line) = self.unread.line(process, &found.unread)
+            {
+                say(&line);
+            }
+            engine.explain(found.pid, found.unread);
+        }
         engine.tick(capture.now()).map_err(End::Output)?;
         let muted = engine.take_muted();
         if !muted.is_empty() {

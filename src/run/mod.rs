@@ -11,13 +11,15 @@ mod say;
 mod signals;
 #[cfg(feature = "live")]
 mod silence;
+#[cfg(feature = "live")]
+mod unread;
 mod writer;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 
 use crate::cli::{self, Stop};
-use crate::engine::{Config, Engine};
+use crate::engine::{Config, Engine, TlsFlows};
 use crate::event::{MissingReason, Timestamp};
 use crate::options::{Failure, Options, Source, Surroundings};
 use writer::Account;
@@ -72,6 +74,11 @@ fn config(options: &Options) -> Config {
         redact: options.redact.clone(),
         max_body: options.max_body,
         count: options.count,
+        tls_flows: match (options.tls_flows, &options.source) {
+            (false, _) => TlsFlows::No,
+            (true, Source::Live(_)) => TlsFlows::Live,
+            (true, Source::File(_)) => TlsFlows::File,
+        },
         memory_limit: MEMORY_LIMIT,
         gap_reason: match options.source {
             Source::Live(_) => MissingReason::NotSeen,

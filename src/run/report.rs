@@ -55,6 +55,7 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
     if !others.is_empty() {
         lines.push(format!("of these {}", others.join(", ")));
     }
+    lines.extend(flows(stats));
     if stats.http2_connections > 0 {
         lines.push(format!(
             "{} with HTTP/2, which is not read yet",
@@ -75,6 +76,27 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
     }
     lines.extend(lost(stats));
     lines
+}
+
+/// What became of TLS connections that were not read (`--tls-flows`).
+fn flows(stats: &Stats) -> Option<String> {
+    let parts: Vec<String> = [
+        (stats.flows, "shown"),
+        (stats.filtered_flows, "filtered out"),
+        (
+            stats.unsure_flows,
+            "left out because they may have been read: whose they are is not known",
+        ),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    (!parts.is_empty()).then(|| {
+        let all = stats.flows + stats.filtered_flows + stats.unsure_flows;
+        let what = number(all, "TLS connection");
+        format!("{what} not read: {}", parts.join(", "))
+    })
 }
 
 /// What was lost, by reason.
@@ -133,6 +155,8 @@ mod tests {
             malformed: 1,
             other_bytes: 10,
             tunnel_bytes: 20,
+            flows: 5,
+            unsure_flows: 1,
             ..Stats::default()
         };
         for (bytes, reason) in (1..).zip(MissingReason::ALL) {
@@ -140,6 +164,7 @@ mod tests {
         }
         let text = summary(&stats).join("\n");
         assert!(text.starts_with("9 exchanges seen, 4 shown, 3 filtered out, 2 left out"));
+        assert!(text.contains("6 TLS connections not read: 5 shown, 1 left out"));
         for bytes in 1..=MissingReason::ALL.len() {
             assert!(text.contains(&format!("{bytes} B ")), "{text}");
         }

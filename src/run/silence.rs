@@ -1,7 +1,6 @@
 //! Silence explained: after five seconds without an exchange, one line that
 //! says what there was instead; again only when that has changed.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::say::{bytes, number};
@@ -19,8 +18,8 @@ pub(super) struct Facts<'a> {
     pub(super) processes: u64,
     /// Processes were named by the user.
     pub(super) named: bool,
-    /// TLS sockets were seen whose program is not hooked: program and why.
-    pub(super) unhooked: Vec<(String, String)>,
+    /// Programs whose TLS cannot be read; the reasons have been said.
+    pub(super) unread: &'a [String],
 }
 
 /// Watches for silence.
@@ -155,13 +154,10 @@ impl Silence {
         if lost > 0 {
             add("lost", format!("{} lost", bytes(lost)));
         }
-        // Several processes of one program are one thing to say.
-        let unhooked: BTreeSet<_> = facts.unhooked.iter().collect();
-        for (program, why) in &unhooked {
-            add(
-                &format!("tls {program} {why}"),
-                format!("TLS in {program} cannot be read: {why}"),
-            );
+        if !facts.unread.is_empty() {
+            let programs = facts.unread.join(", ");
+            let kind = format!("unread {programs}");
+            add(&kind, format!("TLS that cannot be read in {programs}"));
         }
         (kinds, parts)
     }
@@ -176,7 +172,7 @@ mod tests {
             stats,
             processes: 2,
             named: false,
-            unhooked: Vec::new(),
+            unread: &[],
         }
     }
 
@@ -203,9 +199,10 @@ mod tests {
         let line = silence.line(at(15), &facts(&stats)).unwrap();
         assert!(line.contains("filter kept out 1 exchange"), "{line}");
         let mut with_tls = facts(&stats);
-        with_tls.unhooked.push(("fox".to_owned(), "NSS".to_owned()));
+        let fox = ["fox".to_owned()];
+        with_tls.unread = &fox;
         let line = silence.line(at(20), &with_tls).unwrap();
-        assert!(line.contains("TLS in fox"), "{line}");
+        assert!(line.contains("cannot be read in fox"), "{line}");
     }
 
     #[test]

@@ -226,6 +226,18 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
         (offset < self.size).then_some(offset)
     }
 
+    /// The addresses of code, from the first to the one behind the last.
+    pub(super) fn code(&self) -> Vec<(u64, u64)> {
+        self.segments
+            .iter()
+            .filter(|segment| segment.p_type == PT_LOAD && segment.p_flags & PF_X != 0)
+            .map(|segment| {
+                let start = segment.p_vaddr;
+                (start, start.saturating_add(segment.p_filesz))
+            })
+            .collect()
+    }
+
     /// The address at which the code at a file offset is loaded.
     pub(super) fn code_address(&self, offset: u64) -> Option<u64> {
         let segment = self.segments.iter().find(|segment| {
@@ -325,6 +337,39 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
             }
         }
         None
+    }
+
+    /// Which of some texts are in the file's constants: the index of the first
+    /// one in the list that is. As [`find_constant`](Self::find_constant), in
+    /// one pass; a text that lies across the end of a window of 256 KiB is
+    /// found if it is no longer than 128 bytes.
+    pub fn first_constant(&self, needles: &[&[u8]]) -> Option<usize> {
+        const OVERLAP: u64 = 128;
+        let mut finders: Vec<_> = needles.iter().map(memchr::memmem::Finder::new).collect();
+        let mut buffer = vec![0; CHUNK];
+        let mut budget = MAX_SEARCH;
+        let mut best = None;
+        for (offset, length) in self.constants() {
+            let length = length.min(budget);
+            budget -= length;
+            let mut position = 0;
+            while position < length && !finders.is_empty() {
+                let want = (length - position).min(CHUNK as u64) as usize;
+                let got =
+                    read_full(self.file, offset + position, buffer.get_mut(..want)?).unwrap_or(0);
+                let window = buffer.get(..got)?;
+                if let Some(index) = finders.iter().position(|f| f.find(window).is_some()) {
+                    best = Some(index);
+                    // Only a better one is looked for from here on.
+                    finders.truncate(index);
+                }
+                if got < want || position + got as u64 >= length {
+                    break;
+                }
+                position += got as u64 - OVERLAP.min(got as u64 - 1);
+            }
+        }
+        best
     }
 
     /// Where constants are: sections that are loaded and neither written nor

@@ -16,13 +16,14 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::elf::ElfError;
+use super::elf::{Elf, ElfError};
 use super::identity::{FileKey, MappedKey, identity, mount_namespace, root_key};
-use super::inspect::{Inspection, inspect};
+use super::inspect::{Inspection, inspect, inspect_named};
 use super::library::{is_candidate, is_expected};
 use super::loader::System;
 use super::maps::{self, Mapping};
-use super::root::{Root, open_link};
+use super::named::Named;
+use super::root::{Root, open_link, reopen};
 use super::{FileIdentity, Returns, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
@@ -55,12 +56,27 @@ pub enum TlsError {
     /// It holds no TLS library that is known.
     #[error(
         "{path} has no symbols of a TLS library that httpsniff knows (SSL_read, gnutls_record_recv, \
-         PR_Read, wolfSSL_read, mbedtls_ssl_read); \
-         a library that is linked in without symbols cannot be attached to"
+         PR_Read, wolfSSL_read, mbedtls_ssl_read); a library that is linked in without symbols \
+         can be attached to by --lib FILE@SSL_read=ADDRESS,SSL_write=ADDRESS"
     )]
     NoLibrary {
         /// As the user named it.
         path: String,
+    },
+    /// A function cannot be where the user says.
+    #[error(
+        "{path}: {name} cannot be at {address:#x}: its code is at {code}; \
+         give addresses as nm or objdump print them"
+    )]
+    Address {
+        /// As the user named it.
+        path: String,
+        /// The function.
+        name: &'static str,
+        /// Where it should be.
+        address: u64,
+        /// Where code is.
+        code: String,
     },
 }
 
@@ -86,6 +102,11 @@ pub struct Skipped {
     pub reason: String,
 }
 
+/// Mappings that were looked at in one go over several processes. Not kept:
+/// an inode's number is used again.
+#[derive(Debug, Default)]
+pub struct Seen(FxHashSet<MappedKey>);
+
 /// Finds files and remembers them. Every file is given out as a [`Target`]
 /// once.
 ///
@@ -103,10 +124,15 @@ pub struct Finder {
     /// Index in `found` of every file that was inspected; `None` for those
     /// without a library.
     files: FxHashMap<FileKey, Option<usize>>,
+    /// Files without a library, by what maps show of them and by the
+    /// generation of the inode.
+    passed: FxHashSet<(MappedKey, u64)>,
     /// Programs whose closure was looked at, and with which LD_LIBRARY_PATH.
     closures: FxHashSet<(FileKey, Vec<u8>)>,
     found: Vec<Found>,
     skipped: Vec<Skipped>,
+    /// Files with a TLS library that cannot be attached to, and why.
+    unusable: FxHashMap<FileKey, String>,
 }
 
 impl Finder {
@@ -147,6 +173,53 @@ impl Finder {
         targets.extend(self.program(pid));
         targets.extend(self.container(pid));
         targets
+    }
+
+    /// What is new in any file that a process executes from, whatever its
+    /// name: a library may be part of another. `seen` is what was looked at
+    /// in the same moment.
+    pub fn every_file(&mut self, pid: u32, seen: &mut Seen) -> Vec<Target> {
+        let mut targets = Vec::new();
+        let Ok(text) = maps::read(pid) else {
+            return targets;
+        };
+        let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
+        let mut root = None;
+        for mapping in maps::parse(&text) {
+            let key = MappedKey::of(&mapping, namespace);
+            if !seen.0.insert(key) || self.mapped.contains_key(&key) {
+                continue;
+            }
+            let root = root.get_or_insert_with(|| Root::of(pid).ok());
+            let look = self.mapping(pid, &mapping, root.as_ref());
+            self.mapped.extend(look.index.map(|index| (key, index)));
+            targets.extend(look.target);
+        }
+        targets
+    }
+
+    /// The system libraries of a process's root directory, if no process with
+    /// it was seen before: for one whose own files are told of one by one.
+    pub fn surroundings(&mut self, pid: u32) -> Vec<Target> {
+        self.container(pid)
+    }
+
+    /// What is new in a file that a process has just mapped to execute it,
+    /// whatever its name. `generation` tells uses of one inode number apart;
+    /// 0 is not known.
+    pub fn mapped(&mut self, pid: u32, mapping: &Mapping<'_>, generation: u64) -> Vec<Target> {
+        let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
+        let key = MappedKey::of(mapping, namespace);
+        if self.mapped.contains_key(&key) || self.passed.contains(&(key, generation)) {
+            return Vec::new();
+        }
+        let look = self.mapping(pid, mapping, Root::of(pid).ok().as_ref());
+        if look.index.is_none() && look.seen && generation != 0 {
+            bound(&mut self.passed);
+            self.passed.insert((key, generation));
+        }
+        self.mapped.extend(look.index.map(|index| (key, index)));
+        look.target.into_iter().collect()
     }
 
     /// As [`process`](Self::process), for a program that has just been
@@ -197,7 +270,8 @@ impl Finder {
     ///
     /// # Errors
     /// When it cannot be opened, or no probe can be placed in it.
-    pub fn file(&mut self, path: &Path) -> Result<Vec<Target>, TlsError> {
+    pub fn file(&mut self, named: &Named) -> Result<Vec<Target>, TlsError> {
+        let path = &named.path;
         let shown = path.display().to_string();
         let open = || -> io::Result<(Root, Vec<u8>, File)> {
             let path = std::path::absolute(path)?;
@@ -206,22 +280,21 @@ impl Finder {
             let file = root.open(&path)?;
             Ok((root, path, file))
         };
-        let (root, full, file) = open().map_err(|reason| TlsError::Open {
+        let failed = |reason: io::Error| TlsError::Open {
             path: shown.clone(),
             reason,
-        })?;
-        match inspect(&file, &full, Some(&root), self.returns) {
-            Err(reason) => Err(TlsError::Elf {
-                path: shown,
-                reason,
-            }),
-            Ok(None) => Err(TlsError::NoLibrary { path: shown }),
-            Ok(Some(_)) => Ok(self
-                .look(file, &full, Some(&root))
-                .target
-                .into_iter()
-                .collect()),
+        };
+        let (root, full, file) = open().map_err(failed)?;
+        let inspection = inspect_as(&file, &full, &root, named, self.returns)?;
+        let key = FileKey::of(&file.metadata().map_err(failed)?);
+        if self.files.get(&key).is_some_and(Option::is_some) {
+            return Ok(Vec::new());
         }
+        Ok(self
+            .add(file, &full, key, inspection)
+            .target
+            .into_iter()
+            .collect())
     }
 
     /// What is new in any of these processes, and in the system.
@@ -245,23 +318,47 @@ impl Finder {
         &self.skipped
     }
 
+    /// Why the TLS library that is in a process's program cannot be attached
+    /// to; `None` if there is none that is known, or it can.
+    #[must_use]
+    pub fn why_not(&self, pid: u32) -> Option<String> {
+        let metadata = std::fs::metadata(format!("/proc/{pid}/exe")).ok()?;
+        self.unusable.get(&FileKey::of(&metadata)).cloned()
+    }
+
     /// The found files that a process executes from, each once. Only what was
     /// looked at before counts: see [`process`](Self::process).
     #[must_use]
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
-        let mut found = self.mapped_by(pid);
-        found.retain(|found| !found.only_sockets);
-        found
+        self.used_indexes(pid)
+            .into_iter()
+            .filter_map(|index| self.found.get(index))
+            .collect()
+    }
+
+    /// As [`used_by`](Self::used_by), by their places in
+    /// [`found`](Self::found).
+    #[must_use]
+    pub fn used_indexes(&self, pid: u32) -> Vec<usize> {
+        let mut indexes = self.mapped_indexes(pid);
+        indexes.retain(|index| self.found.get(*index).is_some_and(|f| !f.only_sockets));
+        indexes
     }
 
     /// As [`used_by`](Self::used_by), with the files that only tell sockets.
     #[must_use]
     pub fn mapped_by(&self, pid: u32) -> Vec<&Found> {
+        self.mapped_indexes(pid)
+            .into_iter()
+            .filter_map(|index| self.found.get(index))
+            .collect()
+    }
+
+    fn mapped_indexes(&self, pid: u32) -> Vec<usize> {
         let mut indexes: Vec<usize> = Vec::new();
         if let Ok(text) = maps::read(pid) {
             let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
             let mapped = maps::parse(&text)
-                .filter(|mapping| is_candidate(mapping.file_name()))
                 .filter_map(|mapping| self.mapped.get(&MappedKey::of(&mapping, namespace)));
             indexes.extend(mapped);
         }
@@ -271,9 +368,6 @@ impl Finder {
         indexes.sort_unstable();
         indexes.dedup();
         indexes
-            .into_iter()
-            .filter_map(|index| self.found.get(index))
-            .collect()
     }
 
     /// The libraries of a root's loader cache.
@@ -318,24 +412,33 @@ impl Finder {
 
     /// One mapped library.
     fn mapping(&mut self, pid: u32, mapping: &Mapping<'_>, root: Option<&Root>) -> Look {
-        let same = |file: File| -> Option<File> {
+        let by_path = || {
             // The device is no help: overlayfs and btrfs show another one.
-            let inode = file.metadata().ok()?.ino();
-            (inode == mapping.inode).then_some(file)
+            let handle = root?.find(&mapping.path).ok()?;
+            let metadata = handle.metadata().ok()?;
+            (metadata.ino() == mapping.inode).then_some((handle, metadata))
         };
-        let by_path = || same(root?.open(&mapping.path).ok()?);
+        let found = if mapping.deleted { None } else { by_path() };
+        if let Some((_, metadata)) = &found
+            && let Some(index) = self.files.get(&FileKey::of(metadata))
+        {
+            return Look {
+                seen: true,
+                index: *index,
+                target: None,
+            };
+        }
         let by_link = || {
             let (start, end) = mapping.range;
-            same(open_link(&format!("/proc/{pid}/map_files/{start:x}-{end:x}")).ok()?)
+            open_link(&format!("/proc/{pid}/map_files/{start:x}-{end:x}")).ok()
         };
-        let file = if mapping.deleted {
-            by_link()
-        } else {
-            by_path().or_else(by_link)
-        };
+        let file = found
+            .and_then(|(handle, _)| reopen(&handle).ok())
+            .or_else(by_link);
         let Some(file) = file else {
             // A process that has ended is no news.
-            if Path::new(&format!("/proc/{pid}/maps")).exists() {
+            if is_candidate(mapping.file_name()) && Path::new(&format!("/proc/{pid}/maps")).exists()
+            {
                 let why = if mapping.deleted {
                     "it was deleted and cannot be reached any more"
                 } else {
@@ -371,6 +474,7 @@ impl Finder {
         let key = FileKey::of(&metadata);
         if let Some(index) = self.files.get(&key) {
             return Look {
+                seen: true,
                 index: *index,
                 target: None,
             };
@@ -379,8 +483,8 @@ impl Finder {
         let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
-                let go = matches!(nothing, Err(ElfError::Go { .. }));
-                let reason = match nothing {
+                let inside = matches!(nothing, Err(ElfError::Go { .. } | ElfError::Exits));
+                let reason = match &nothing {
                     // It may be readable next time.
                     Err(ElfError::Io(error)) => {
                         self.skip(path, format!("cannot read it: {error}"));
@@ -390,11 +494,17 @@ impl Finder {
                     _ => "it has none of the functions that are read (SSL_read, gnutls_record_recv, …)"
                         .to_owned(),
                 };
-                if named || go {
+                if named || inside {
+                    if self.unusable.len() < MAX_SKIPPED {
+                        self.unusable.insert(key, reason.clone());
+                    }
                     self.skip(path, reason);
                 }
                 self.remember(key, None);
-                return Look::default();
+                return Look {
+                    seen: true,
+                    ..Look::default()
+                };
             }
         };
         self.add(file, path, key, inspection)
@@ -405,6 +515,7 @@ impl Finder {
         if let Some(index) = self.found.iter().position(|f| f.identity == identity) {
             self.remember(key, Some(index));
             return Look {
+                seen: true,
                 index: Some(index),
                 target: None,
             };
@@ -427,6 +538,7 @@ impl Finder {
         });
         self.remember(key, Some(index));
         Look {
+            seen: true,
             index: Some(index),
             target: Some(Target {
                 file,
@@ -460,10 +572,47 @@ impl Finder {
 /// What a look at a file gave.
 #[derive(Debug, Default)]
 struct Look {
+    /// It was read.
+    seen: bool,
     /// Its place in [`Finder::found`], if it holds a library.
     index: Option<usize>,
     /// It, the first time.
     target: Option<Target>,
+}
+
+/// Looks into a file that the user named.
+fn inspect_as(
+    file: &File,
+    path: &[u8],
+    root: &Root,
+    named: &Named,
+    returns: Returns,
+) -> Result<Inspection, TlsError> {
+    let shown = || named.path.display().to_string();
+    let unreadable = |reason| TlsError::Elf {
+        path: shown(),
+        reason,
+    };
+    let Some(library) = named.library() else {
+        let inspection = inspect(file, path, Some(root), returns).map_err(unreadable)?;
+        return inspection.ok_or_else(|| TlsError::NoLibrary { path: shown() });
+    };
+    let elf = Elf::open(file).map_err(unreadable)?;
+    elf.native().map_err(unreadable)?;
+    for (name, address) in &named.functions {
+        if elf.code_offset(*address).is_none() {
+            let code = elf.code();
+            let ranges: Vec<_> = code.iter().map(|(a, b)| format!("{a:#x}-{b:#x}")).collect();
+            return Err(TlsError::Address {
+                path: shown(),
+                name,
+                address: *address,
+                code: ranges.join(", "),
+            });
+        }
+    }
+    let root = Some(root);
+    inspect_named(&elf, library, &named.functions, path, root, returns).map_err(unreadable)
 }
 
 /// LD_LIBRARY_PATH of a process.

@@ -38,7 +38,7 @@ impl FileKey {
 
 /// What maps show of a file. Device and inode alone would not do: on btrfs all
 /// subvolumes show one device, and snapshots have the same inode numbers.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct MappedKey {
     device: u64,
     inode: u64,

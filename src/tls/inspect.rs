@@ -4,7 +4,7 @@
 use std::fs::File;
 
 use super::elf::{Dynamic, Elf, ElfError, Function};
-use super::library::{CIPHERTEXT, LIBRARIES, Library, is_candidate};
+use super::library::{CIPHERTEXT, Call, LIBRARIES, Library, has_ciphertext};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
@@ -52,32 +52,24 @@ pub fn inspect(
             Ok(probes) => Ok(Some(Inspection {
                 library,
                 build_id: elf.build_id(),
-                only_sockets: false,
                 source: Source::Go,
                 abi: Abi::Go,
+                only_sockets: false,
                 probes,
                 if_needed: None,
             })),
             Err(reason) => Err(ElfError::Go { library, reason }),
         };
     }
-    let mut names: Vec<&str> = LIBRARIES
+    // Most files hold no library: one name of each is looked for first.
+    let (marked, marks): (Vec<_>, Vec<_>) = LIBRARIES
         .iter()
-        .flat_map(|library| library.calls.iter().map(|call| call.symbol))
-        .chain(CIPHERTEXT.symbols())
-        .collect();
-    // Some are in several entries.
-    names.sort_unstable();
-    names.dedup();
-    let functions = elf.functions(&names)?;
-    let function =
-        |symbol: &str| -> Option<Function> { *functions.get(names.binary_search(&symbol).ok()?)? };
-    for library in LIBRARIES {
-        let own: Vec<Option<Function>> = library
-            .calls
-            .iter()
-            .map(|call| function(call.symbol))
-            .collect();
+        .filter_map(|library| Some((library, library.mark()?)))
+        .unzip();
+    let present = elf.functions(&marks)?;
+    for (library, _) in marked.iter().zip(&present).filter(|(_, f)| f.is_some()) {
+        let names: Vec<&str> = library.calls.iter().map(|call| call.symbol).collect();
+        let own = elf.functions(&names)?;
         let complete = library
             .calls
             .iter()
@@ -86,40 +78,17 @@ pub fn inspect(
         if !complete {
             continue;
         }
-        let version = version(&elf, library, path, root);
-        let mut probes =
-            plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?;
-        let mut if_needed = None;
-        if library.source == Source::OpenSsl {
-            // Where both are in one file.
-            probes.extend(plan::ciphertext(&elf, function));
-            if_needed = plan::all_ciphertext(&elf, function);
-        }
-        return Ok(Some(Inspection {
-            source: library.source,
-            abi: library.abi,
-            build_id: elf.build_id(),
-            only_sockets: false,
-            probes,
-            if_needed,
-            library: version,
-        }));
+        return found(&elf, library, &own, path, root, returns).map(Some);
     }
-    Ok(ciphertext(&elf, path, function))
+    Ok(ciphertext(&elf, path))
 }
 
 /// The library that others write their records by.
-fn ciphertext(
-    elf: &Elf<'_, File>,
-    path: &[u8],
-    function: impl Fn(&str) -> Option<Function> + Copy,
-) -> Option<Inspection> {
-    let name = path.rsplit(|c| *c == b'/').next()?;
-    if !is_candidate(name) {
+fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
+    if !has_ciphertext(path.rsplit(|c| *c == b'/').next()?) {
         return None;
     }
-    let probes = plan::ciphertext(elf, function);
-    let if_needed = plan::all_ciphertext(elf, function);
+    let (probes, if_needed) = plan::ciphertext(elf);
     if probes.is_empty() && if_needed.is_none() {
         return None;
     }
@@ -131,6 +100,61 @@ fn ciphertext(
         only_sockets: true,
         probes,
         if_needed,
+    })
+}
+
+/// As [`inspect`], with the functions of one library where the user says that
+/// they are.
+///
+/// # Errors
+/// When no probes can be placed. Functions that are not in the file's code
+/// are left out: ask [`Elf::code_offset`] before.
+pub(super) fn inspect_named(
+    elf: &Elf<'_, File>,
+    library: &Library,
+    functions: &[(&'static str, u64)],
+    path: &[u8],
+    root: Option<&Root>,
+    returns: Returns,
+) -> Result<Inspection, ElfError> {
+    let function = |call: &Call| {
+        let (_, address) = functions.iter().find(|(name, _)| *name == call.symbol)?;
+        Some(Function {
+            offset: elf.code_offset(*address)?,
+            address: *address,
+            size: 0,
+        })
+    };
+    let own: Vec<_> = library.calls.iter().map(function).collect();
+    found(elf, library, &own, path, root, returns)
+}
+
+fn found(
+    elf: &Elf<'_, File>,
+    library: &Library,
+    functions: &[Option<Function>],
+    path: &[u8],
+    root: Option<&Root>,
+    returns: Returns,
+) -> Result<Inspection, ElfError> {
+    let version = version(elf, library, path, root);
+    let mut probes =
+        plan::probes(elf, library, functions, &version, returns).ok_or(ElfError::Exits)?;
+    let mut if_needed = None;
+    if library.source == Source::OpenSsl {
+        // Where both are in one file.
+        let (own, needed) = plan::ciphertext(elf);
+        probes.extend(own);
+        if_needed = needed;
+    }
+    Ok(Inspection {
+        source: library.source,
+        abi: library.abi,
+        build_id: elf.build_id(),
+        only_sockets: false,
+        probes,
+        if_needed,
+        library: version,
     })
 }
 

@@ -99,7 +99,7 @@ pub struct Pair {
     pub plain: &'static str,
     /// The symbol that takes (object, buffer, length, pointer to the count).
     pub ex: &'static str,
-    /// The symbol, not probed, that `ex` may be a shell of in its turn and
+    /// The symbol that `ex` may be a shell of in its turn and
     /// that takes (object, buffer, length, flags, pointer to the count).
     pub with_flags: Option<&'static str>,
     /// What the entry of the function behind them means with the pointer as
@@ -127,10 +127,11 @@ pub const LIBRARIES: &[Library] = &[
 ///
 /// OpenSSL's own `SSL_read` and `SSL_read_ex` both call a static function,
 /// which is probed if it is found in the code, else both are. LibreSSL's and
-/// AWS-LC's `SSL_read_ex` call `SSL_read`, and so for writing. From OpenSSL 3.5
-/// on `SSL_write_ex` jumps to `SSL_write_ex2`, which has one argument more and
-/// no caller of note but that one: of the symbols it is left out, or what
-/// Python writes would be seen twice.
+/// AWS-LC's `SSL_read_ex` call `SSL_read`, and so for writing. From OpenSSL 3.3
+/// on `SSL_write_ex` calls or jumps to `SSL_write_ex2`, which has one argument
+/// more, and the functions for early data call those for other data: of calls
+/// within calls for the same object only the outer one counts, and of jumps the
+/// last.
 const OPENSSL: Library = Library {
     name: "OpenSSL",
     source: Source::OpenSsl,
@@ -164,6 +165,41 @@ const OPENSSL: Library = Library {
             exit: Some(ProbeRole::WriteExExit),
             required: false,
             inner: Some("SSL_write"),
+        },
+        Call {
+            symbol: "SSL_write_ex2",
+            enter: Some(ProbeRole::WriteFlagsEnter),
+            exit: Some(ProbeRole::WriteExExit),
+            required: false,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_read_early_data",
+            enter: Some(ProbeRole::EarlyReadEnter),
+            exit: Some(ProbeRole::EarlyReadExit),
+            required: false,
+            inner: Some("SSL_read_ex"),
+        },
+        Call {
+            symbol: "SSL_write_early_data",
+            enter: Some(ProbeRole::EarlyWriteEnter),
+            exit: Some(ProbeRole::EarlyWriteExit),
+            required: false,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_get_early_data_status",
+            enter: Some(ProbeRole::EarlyStatusEnter),
+            exit: Some(ProbeRole::EarlyStatusExit),
+            required: false,
+            inner: None,
+        },
+        Call {
+            symbol: "SSL_sendfile",
+            enter: Some(ProbeRole::SendFileEnter),
+            exit: Some(ProbeRole::SendFileExit),
+            required: false,
+            inner: None,
         },
         Call {
             symbol: "SSL_do_handshake",
@@ -268,12 +304,19 @@ impl Library {
         is_named(self.files, name)
     }
 
+    /// A symbol that every file of this library has.
+    #[must_use]
+    pub fn mark(&self) -> Option<&'static str> {
+        let required = self.calls.iter().find(|call| call.required)?;
+        Some(required.symbol)
+    }
+
     /// Whether a symbol is one of a pair.
     #[must_use]
     pub fn in_pair(&self, symbol: &str) -> bool {
         self.pairs
             .iter()
-            .any(|pair| pair.plain == symbol || pair.ex == symbol)
+            .any(|pair| [Some(pair.plain), Some(pair.ex), pair.with_flags].contains(&Some(symbol)))
     }
 
     /// Whether `version` names kin whose `_ex` functions are wrappers.
@@ -289,7 +332,13 @@ impl Library {
 /// such a library writes by.
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
-    is_library(name) || is_named(CIPHERTEXT.files, name)
+    is_library(name) || has_ciphertext(name)
+}
+
+/// Whether a file of this name may hold what TLS libraries write by.
+#[must_use]
+pub fn has_ciphertext(name: &[u8]) -> bool {
+    is_named(CIPHERTEXT.files, name)
 }
 
 fn is_library(name: &[u8]) -> bool {

@@ -35,6 +35,12 @@ impl Mapping<'_> {
     }
 }
 
+/// A device number as in [`Mapping::device`].
+#[must_use]
+pub fn device(major: u32, minor: u32) -> u64 {
+    u64::from(major) << 32 | u64::from(minor)
+}
+
 /// The text of `/proc/PID/maps`.
 ///
 /// # Errors
@@ -83,7 +89,10 @@ fn line(line: &[u8]) -> Option<Mapping<'_>> {
             u64::from_str_radix(start, 16).ok()?,
             u64::from_str_radix(end, 16).ok()?,
         ),
-        device: u64::from_str_radix(major, 16).ok()? << 32 | u64::from_str_radix(minor, 16).ok()?,
+        device: device(
+            u32::from_str_radix(major, 16).ok()?,
+            u32::from_str_radix(minor, 16).ok()?,
+        ),
         inode,
         path: unescape(path),
         deleted,

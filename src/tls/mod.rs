@@ -17,8 +17,10 @@ pub mod ldcache;
 pub mod library;
 pub mod loader;
 pub mod maps;
+pub mod named;
 pub mod plan;
 pub mod root;
+pub mod survey;
 
 /// What a probe does. Each role is one BPF program, so that kernels without
 /// BPF cookies (before 5.15) can tell them apart.
@@ -86,9 +88,32 @@ pub enum ProbeRole {
     NsprWriteEnter,
     /// The same with (object, array of `PRIOVec`, their number).
     NsprWriteVectorEnter,
+    /// As `ReadExEnter`, for early data (TLS 1.3, RFC 8446 2.3).
+    EarlyReadEnter,
+    /// As `ReadExExit`, for early data.
+    EarlyReadExit,
+    /// As `WriteExEnter`, for early data.
+    EarlyWriteEnter,
+    /// As `WriteExExit`, for early data, which the peer may reject.
+    EarlyWriteExit,
+    /// It is asked whether the peer took the early data: (object).
+    EarlyStatusEnter,
+    /// The answer: 1 is no, and the stream begins anew.
+    EarlyStatusExit,
 }
 
 impl ProbeRole {
+    /// Whether the program that runs there may report something, and so needs
+    /// to know the library.
+    #[must_use]
+    pub const fn makes_records(self) -> bool {
+        match self {
+            Self::Free | Self::Renew => true,
+            Self::NewExit | Self::HandshakeExit | Self::NewAtExit | Self::FlushExit => false,
+            _ => self.is_exit(),
+        }
+    }
+
     /// Whether the probe is where a function ends.
     #[must_use]
     pub const fn is_exit(self) -> bool {
@@ -105,6 +130,40 @@ impl ProbeRole {
                 | Self::SendFileExit
                 | Self::NewAtExit
                 | Self::FlushExit
+                | Self::EarlyReadExit
+                | Self::EarlyWriteExit
+                | Self::EarlyStatusExit
+        )
+    }
+}
+
+impl ProbeRole {
+    /// For a probe where a function ends that may go unwatched, though its
+    /// library is watched: the role of its entry.
+    #[must_use]
+    pub const fn dispensable_with(self) -> Option<Self> {
+        match self {
+            Self::HandshakeExit => Some(Self::HandshakeEnter),
+            Self::NewAtExit => Some(Self::NewAtEnter),
+            Self::SendFileExit => Some(Self::SendFileEnter),
+            Self::EarlyReadExit => Some(Self::EarlyReadEnter),
+            Self::EarlyWriteExit => Some(Self::EarlyWriteEnter),
+            Self::EarlyStatusExit => Some(Self::EarlyStatusEnter),
+            _ => None,
+        }
+    }
+
+    /// Whether it is there for early data only.
+    #[must_use]
+    pub const fn is_of_early_data(self) -> bool {
+        matches!(
+            self,
+            Self::EarlyReadEnter
+                | Self::EarlyReadExit
+                | Self::EarlyWriteEnter
+                | Self::EarlyWriteExit
+                | Self::EarlyStatusEnter
+                | Self::EarlyStatusExit
         )
     }
 }

@@ -11,7 +11,7 @@ use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 use super::elf::{Elf, Function, ReadAt};
 use super::library::Library;
 use super::{Placement, Probe, ProbeRole, Returns};
-pub use ciphertext::{all_ciphertext, ciphertext};
+pub use ciphertext::ciphertext;
 use shared::CountAt;
 pub(super) use walk::decode;
 
@@ -66,10 +66,32 @@ pub fn probes<R: ReadAt + ?Sized>(
         {
             continue;
         }
+        if leads_on(elf, library, call.symbol, find) {
+            continue;
+        }
         push(&mut symbols, call.enter, call.exit, function.offset);
     }
     probes.extend(place(symbols)?);
     Some(probes)
+}
+
+/// Whether a function only jumps to another one of the table, which then sees
+/// all that it does.
+fn leads_on<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    library: &Library,
+    symbol: &str,
+    find: impl Fn(&str) -> Option<Function>,
+) -> bool {
+    elf.machine() == EM_X86_64
+        && library.pairs.iter().any(|pair| {
+            let probed = |flags: &str| {
+                library.calls.iter().any(|call| call.symbol == flags) && find(flags).is_some()
+            };
+            pair.ex == symbol
+                && pair.with_flags.is_some_and(probed)
+                && find(symbol).is_some_and(|function| shared::jumps_on(elf, &function))
+        })
 }
 
 /// The same probes with those on returns placed on the instructions that
@@ -90,15 +112,12 @@ fn at_exits<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, probes: &[Probe]) -> Option<Ve
             match probe.role {
                 // What it tells is known a little later without it.
                 ProbeRole::NewExit => continue,
-                ProbeRole::HandshakeExit => {
-                    placed.retain(|p| p.role != ProbeRole::HandshakeEnter);
+                // The rest is seen without these too.
+                role => {
+                    let entry = role.dispensable_with()?;
+                    placed.retain(|p| p.role != entry);
                     continue;
                 }
-                ProbeRole::NewAtExit => {
-                    placed.retain(|p| p.role != ProbeRole::NewAtEnter);
-                    continue;
-                }
-                _ => return None,
             }
         };
         for exit in exits {

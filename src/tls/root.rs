@@ -56,6 +56,14 @@ impl Root {
     /// # Errors
     /// When there is none of this name, or it is something else.
     pub fn open(&self, path: &[u8]) -> io::Result<File> {
+        reopen(&self.find(path)?)
+    }
+
+    /// A handle of a regular file, not open for reading: for [`reopen`].
+    ///
+    /// # Errors
+    /// When there is none of this name, or it is something else.
+    pub fn find(&self, path: &[u8]) -> io::Result<File> {
         let handle = self.resolve(path, OFlags::PATH)?;
         let stat = rustix::fs::fstat(&handle)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -64,7 +72,7 @@ impl Root {
                 "not a regular file",
             ));
         }
-        reopen(&handle)
+        Ok(handle.into())
     }
 
     /// The names in a directory, `.` and `..` left out; at most `limit`.
@@ -117,7 +125,10 @@ impl Root {
 }
 
 /// Opens for reading what a path handle stands for.
-fn reopen(handle: &OwnedFd) -> io::Result<File> {
+///
+/// # Errors
+/// When it may not be read.
+pub fn reopen(handle: &File) -> io::Result<File> {
     use std::os::fd::AsRawFd;
     open_link(&format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }

@@ -236,3 +236,84 @@ fn idles(build: Build) {
 }
 
 both!(idles: idle_connections STRIPPED, idle_connections_go_1_19 OLD);
+
+/// What the table of functions says is what `nm` says of the symbols, and each
+/// `ret` that `objdump` shows has its probe.
+fn placed(build: Build) {
+    let program = golang::web(build);
+    let nm = output(Command::new("nm").arg(&program));
+    let symbols = String::from_utf8(nm.stdout).unwrap();
+    let file = std::fs::File::open(&program).unwrap();
+    let elf = httpsniff::tls::elf::Elf::open(&file).unwrap();
+    let probes = httpsniff::tls::golang::look(&elf).unwrap().probes.unwrap();
+    let probes: Vec<u64> = probes.iter().map(|probe| probe.offset).collect();
+    for name in ["Read", "Write", "clientHandshake", "serverHandshake"] {
+        let name = format!("crypto/tls.(*Conn).{name}");
+        let line = symbols.lines().find(|line| line.ends_with(&name)).unwrap();
+        let address = u64::from_str_radix(&line[..16], 16).unwrap();
+        let option = format!("--disassemble={name}");
+        let objdump = output(Command::new("objdump").args(["-d", &option]).arg(&program));
+        let listing = String::from_utf8(objdump.stdout).unwrap();
+        let returns: Vec<u64> = listing
+            .lines()
+            .filter(|line| line.trim_end().ends_with("ret"))
+            .map(|line| u64::from_str_radix(line.trim().split(':').next().unwrap(), 16).unwrap())
+            .collect();
+        assert!(returns.len() > 3, "{name}: {listing}");
+        for place in returns {
+            // These programs are loaded as they lie in the file.
+            let offset = place - 0x40_0000;
+            assert!(probes.contains(&offset), "{name}: {place:x}");
+        }
+        let near =
+            |offset: &&u64| (address - 0x40_0000..address - 0x40_0000 + 0x40).contains(*offset);
+        assert!(probes.iter().any(|offset| near(&offset)), "{name}");
+    }
+}
+
+both!(placed: as_nm_and_objdump_say PLAIN, as_nm_and_objdump_say_go_1_19 OLD);
+
+/// Programs end as they would, with what they print: well, by an error of
+/// their own, by a panic, killed.
+#[test]
+fn programs_notice_nothing() {
+    needs_go!(golang::STRIPPED);
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[400]);
+    let certificate = Certificate::new();
+    let server = go(golang::STRIPPED, &docroot, &certificate, &[]);
+    for (end, status) in [("well", 0), ("exit", 7), ("panic", 2), ("kill", 128 + 9)] {
+        let kept = folder();
+        let mut command = client(golang::STRIPPED, "end", &certificate);
+        command.arg(server.url()).args(["/400.bin", end]);
+        command.current_dir(kept.path());
+        let without = output(&mut command);
+        let with = Httpsniff::new().json().run(&command);
+        assert_eq!(with.status.code(), Some(status), "{end}: {}", with.stderr);
+        assert_eq!(without.status.code().unwrap_or(128 + 9), status, "{end}");
+        assert_eq!(with.stdout, without.stdout, "{end}");
+        let expected = [Expected::get("/400.bin", docroot.content("400.bin"))];
+        assert_exchanges(end, &with.of_role("client"), &expected);
+    }
+}
+
+/// A Go whose functions are called otherwise is not read, and why is said.
+#[test]
+fn an_older_go_is_named() {
+    needs_go!(golang::STRIPPED);
+    let _guard = lock::shared();
+    let folder = folder();
+    let program = folder.path().join("old");
+    let mut bytes = std::fs::read(golang::web(golang::STRIPPED)).unwrap();
+    let table = b"\xf1\xff\xff\xff\0\0\x01\x08";
+    let at = bytes.windows(8).position(|window| window == table).unwrap();
+    bytes[at] = 0xfa;
+    std::fs::write(&program, bytes).unwrap();
+    let outcome = Httpsniff::new()
+        .arg("--lib")
+        .arg(&program)
+        .args(["--duration", "1s"])
+        .finish();
+    let reason = "programs made by Go 1.17 or older are not read";
+    assert!(outcome.stderr.contains(reason), "{}", outcome.stderr);
+}

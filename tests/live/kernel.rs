@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use crate::containers;
+use crate::openssl::{self, every_way};
 use crate::support::cgroups::hierarchies;
 use crate::support::clients::{Client, run};
 use crate::support::exchange::{Expected, assert_exchanges};
@@ -12,6 +13,7 @@ use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::servers::{Nginx, free_port, nginx, program, python};
 use crate::support::skip::{needs, skipped};
+use crate::support::versions::OpenSsl;
 use crate::views::{check_get, check_get_from};
 
 fn fetch(client: Client, host: &str, tls: bool) {
@@ -215,6 +217,54 @@ fn containers_by_cgroup() {
         containers::only_the_inside(&hierarchy);
         containers::starts_again(&hierarchy, 2);
     }
+}
+
+/// Where the kernel encrypts, and where it sends files inside TLS.
+#[test]
+fn kernel_tls() {
+    needs!("gcc", "openssl");
+    let _guard = lock::shared();
+    let ways = ["plain", "ktls", "ktls12", "sendfile", "sendfile12"];
+    every_way(&OpenSsl::own(), &ways, &[]);
+}
+
+/// nginx that has the kernel encrypt and send files: the server's view has the
+/// length of each body, the client's the body.
+#[test]
+fn nginx_by_kernel_tls() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    if !openssl::kernel_tls() {
+        // Other tests show nginx with this kernel.
+        eprintln!("not run: this kernel has no TLS");
+        return;
+    }
+    let docroot = Docroot::new(&SIZES);
+    let certificate = Certificate::new();
+    let server = Nginx {
+        docroot: docroot.path(),
+        host: "127.0.0.1",
+        port: None,
+        certificate: Some(&certificate),
+        upstream: None,
+    }
+    .start_with("sendfile on; ssl_conf_command Options KTLS;");
+    let of_server = Httpsniff::new()
+        .json()
+        .args(["--pid", &server.pid().to_string()])
+        .start();
+    let kept = folder();
+    let targets: Vec<_> = docroot.names().iter().map(|n| format!("/{n}")).collect();
+    let command = Client::Curl.get(&server.url(), &targets, kept.path(), Some(&certificate));
+    let of_client = Httpsniff::new().json().run(&command).success();
+    let of_server = of_server.stop().success();
+    let expected: Vec<_> = docroot
+        .names()
+        .iter()
+        .map(|name| Expected::get(&format!("/{name}"), docroot.content(name)))
+        .collect();
+    assert_exchanges("client's view", &of_client.of_role("client"), &expected);
+    openssl::assert_sent_by_the_kernel(&of_server.of_role("server"), &expected);
 }
 
 /// Kernels from 6.11 on have a system call behind return probes, which some of

@@ -46,6 +46,7 @@ peers! {
     gnutls_range_and_sequence GnuTls "range-seq",
     gnutls_send2_and_send_file GnuTls "send2",
     gnutls_nonblocking GnuTls "nonblocking",
+    gnutls_early_data GnuTls "early",
     nss_plain Nss "plain",
     nss_send_receive_peek Nss "send-recv",
     nss_vectors_and_send_file Nss "writev",

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use super::files::Certificate;
 use super::limit;
 use super::process::{collect, wait};
-use super::servers::{PYTHON, program};
+use super::servers::{PERL, PYTHON, program};
 
 /// A client program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,14 @@ pub(crate) enum Client {
     Urllib,
     /// Python's asyncio streams, one connection; TLS through memory BIOs.
     Asyncio,
-    /// node's http with a keep-alive agent.
+    /// node's http and https with a keep-alive agent; TLS through memory BIOs.
     Node,
+    /// Ruby's net/http, one connection.
+    Ruby,
+    /// Perl's HTTP::Tiny on IO::Socket::SSL.
+    Perl,
+    /// PHP's streams, a connection for each request.
+    Php,
 }
 
 impl Client {
@@ -44,11 +50,10 @@ impl Client {
             }
             Self::Urllib => python("fetch_urllib.py", certificate),
             Self::Asyncio => python("fetch_asyncio.py", certificate),
-            Self::Node => {
-                let mut command = Command::new("node");
-                command.arg(program("fetch_node.js"));
-                command
-            }
+            Self::Node => script("node", "fetch_node.js", certificate),
+            Self::Ruby => script("ruby", "fetch_ruby.rb", certificate),
+            Self::Perl => script(PERL, "fetch_perl.pl", certificate),
+            Self::Php => script("php", "fetch_php.php", certificate),
         };
         command.current_dir(folder);
         for (number, target) in targets.iter().enumerate() {
@@ -73,10 +78,14 @@ impl Client {
         let mut command = match self {
             Self::Curl => Command::new("curl"),
             Self::Urllib => python("fetch_urllib.py", certificate),
-            Self::Wget | Self::Asyncio | Self::Node => panic!("{self:?} does not post here"),
+            Self::Node => script("node", "fetch_node.js", certificate),
+            Self::Ruby => script("ruby", "fetch_ruby.rb", certificate),
+            Self::Perl => script(PERL, "fetch_perl.pl", certificate),
+            Self::Php => script("php", "fetch_php.php", certificate),
+            Self::Wget | Self::Asyncio => panic!("{self:?} does not post here"),
         };
         command.current_dir(folder);
-        if self == Self::Urllib {
+        if self != Self::Curl {
             command.arg("--post").arg(from);
         }
         for (number, name) in names.iter().enumerate() {
@@ -107,7 +116,12 @@ pub(crate) fn curl(certificate: Option<&Certificate>) -> Command {
 }
 
 fn python(name: &str, certificate: Option<&Certificate>) -> Command {
-    let mut command = Command::new(PYTHON);
+    script(PYTHON, name, certificate)
+}
+
+/// A client of ours in some language.
+fn script(interpreter: &str, name: &str, certificate: Option<&Certificate>) -> Command {
+    let mut command = Command::new(interpreter);
     command.arg(program(name));
     if let Some(certificate) = certificate {
         command.arg("--cafile").arg(certificate.path());

@@ -17,6 +17,7 @@ pub(crate) mod process;
 pub(crate) mod servers;
 pub(crate) mod skip;
 pub(crate) mod tshark;
+pub(crate) mod versions;
 
 use std::time::Duration;
 

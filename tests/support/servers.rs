@@ -12,10 +12,14 @@ use super::files::{Certificate, Docroot, folder};
 use super::golang::{self, Build};
 use super::process::{Process, eventually};
 use super::skip::find;
+use super::versions::OpenSsl;
 
 /// Debian's own Python, which uses the system's OpenSSL; another one found
 /// first in `PATH` may have been built with something else.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
+
+/// Debian's own Perl, which has Debian's IO::Socket::SSL.
+pub(crate) const PERL: &str = "/usr/bin/perl";
 
 /// A program of `tests/live/programs`.
 pub(crate) fn program(name: &str) -> PathBuf {
@@ -107,6 +111,11 @@ pub(crate) struct Nginx<'a> {
 impl Nginx<'_> {
     /// One process, sendfile off.
     pub(crate) fn start(&self) -> Server {
+        self.start_with("sendfile off;")
+    }
+
+    /// As [`start`](Self::start), with directives of its `http` block.
+    pub(crate) fn start_with(&self, directives: &str) -> Server {
         let folder = folder();
         let here = folder.path().display();
         let port = self.port.unwrap_or_else(free_port);
@@ -124,7 +133,7 @@ impl Nginx<'_> {
         .unwrap();
         writeln!(
             config,
-            "http {{ access_log off; sendfile off; default_type application/octet-stream;"
+            "http {{ access_log off; {directives} default_type application/octet-stream;"
         )
         .unwrap();
         writeln!(
@@ -226,6 +235,27 @@ pub(crate) fn python(
     }
 }
 
+/// A server of ours in some language, on 127.0.0.1 inside TLS: serves the files
+/// and echoes POST.
+pub(crate) fn runtime(
+    interpreter: &str,
+    name: &str,
+    docroot: &Docroot,
+    certificate: &Certificate,
+) -> Server {
+    let mut command = Command::new(interpreter);
+    command.arg(program(name)).arg(docroot.path());
+    command.arg(certificate.path()).arg(certificate.key());
+    let mut process = Process::spawn(&mut command);
+    let port = process.line();
+    Server {
+        process,
+        address: format!("127.0.0.1:{port}"),
+        scheme: "https",
+        _folder: folder(),
+    }
+}
+
 /// Python's http.server, a thread per connection.
 pub(crate) fn http_server(docroot: &Docroot, certificate: Option<&Certificate>) -> Server {
     python("http_server.py", docroot, "127.0.0.1", 0, certificate)
@@ -238,7 +268,16 @@ pub(crate) fn asyncio(docroot: &Docroot, certificate: Option<&Certificate>) -> S
 
 /// `openssl s_server -WWW`: HTTP/1.0, bodies that end with the connection.
 pub(crate) fn s_server(docroot: &Docroot, certificate: &Certificate) -> Server {
-    let mut command = Command::new("openssl");
+    s_server_of(&OpenSsl::own(), docroot, certificate)
+}
+
+/// As [`s_server`], of a version of OpenSSL.
+pub(crate) fn s_server_of(
+    openssl: &OpenSsl,
+    docroot: &Docroot,
+    certificate: &Certificate,
+) -> Server {
+    let mut command = openssl.openssl();
     command
         .args([
             "s_server",

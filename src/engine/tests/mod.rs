@@ -1,5 +1,6 @@
 //! Claims about what comes out of the engine for what goes in.
 
+mod flows;
 mod gaps;
 mod http1;
 mod order;

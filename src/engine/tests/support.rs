@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::engine::{Config, Engine};
 use crate::event::{
@@ -12,6 +13,8 @@ use crate::event::{
 };
 use crate::exchange::Exchange;
 use crate::output::{Content, Sink, Wants, Wire};
+use crate::process::Process;
+use crate::tls_flow::TlsFlow;
 
 pub(super) const MS: u64 = 1_000_000;
 
@@ -20,6 +23,7 @@ pub(super) const MS: u64 = 1_000_000;
 pub(super) struct Out {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) requests: Vec<Exchange>,
+    pub(super) flows: Vec<TlsFlow>,
     /// Bytes per connection and direction.
     pub(super) wire: BTreeMap<(u64, Direction), Vec<u8>>,
     pub(super) gaps: Vec<(Direction, u64, u64, MissingReason)>,
@@ -40,6 +44,10 @@ impl Sink for Recorder {
     }
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.0.borrow_mut().exchanges.push(exchange.clone());
+        Ok(())
+    }
+    fn tls(&mut self, flow: &TlsFlow) -> io::Result<()> {
+        self.0.borrow_mut().flows.push(flow.clone());
         Ok(())
     }
     fn wire(&mut self, wire: &Wire<'_>) -> io::Result<()> {
@@ -97,6 +105,7 @@ pub(super) struct Rig {
     pub(super) info: ConnectionInfo,
     pub(super) offsets: [u64; 2],
     pub(super) now: u64,
+    pub(super) process: Option<Arc<Process>>,
 }
 
 impl Rig {
@@ -118,6 +127,7 @@ impl Rig {
             // Any first value will do, one near the end too.
             offsets: [1000, u64::MAX - 3000],
             now: 1_000 * MS,
+            process: None,
         }
     }
 
@@ -125,7 +135,7 @@ impl Rig {
         self.engine
             .event(&Event {
                 time: Timestamp(self.now),
-                process: None,
+                process: self.process.as_ref(),
                 tid: 7,
                 thread: b"main",
                 connection: &self.info,

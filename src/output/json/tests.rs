@@ -251,3 +251,40 @@ proptest! {
         prop_assert_eq!(&json["response"]["body"]["text"], &Value::from(text));
     }
 }
+
+#[test]
+fn a_tls_connection_that_was_not_read_has_a_line() {
+    let flows = samples::flows();
+    let text = lines(Options::default(), |sink| {
+        flows.iter().for_each(|flow| sink.tls(flow).unwrap());
+    });
+    let mut lines = text.lines();
+    assert_eq!(
+        lines.next().unwrap(),
+        concat!(
+            r#"{"schema":1,"kind":"tls","id":"7.0","ts":"2026-11-20T12:00:00.123456789Z","role":"client","state":"complete","connection":7,"#,
+            r#""process":{"pid":4242,"tid":4243,"comm":"java","thread":"http-1","exe":"/usr/bin/java","cmdline":["java","-jar","x.jar"],"uid":1000,"container":null},"#,
+            r#""local":"10.0.0.2:50000","peer":"10.0.0.1:443","tls":{"library":"Java","why":"Java is not read","version":"TLS 1.3","offered":["TLS 1.3","TLS 1.2"],"#,
+            r#""sni":"example.com","alpn":["h2","http/1.1"],"alpn_selected":null,"cipher":"TLS_AES_128_GCM_SHA256"},"#,
+            r#""sent_bytes":1234,"received_bytes":34816,"timing":{"total_us":120000},"notes":[]}"#,
+        )
+    );
+    let little: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+    for unknown in [
+        "/process",
+        "/role",
+        "/sent_bytes",
+        "/tls/why",
+        "/tls/sni",
+        "/tls/alpn",
+    ] {
+        assert_eq!(little.pointer(unknown), Some(&Value::Null), "{unknown}");
+    }
+    let hostile: Value = serde_json::from_str(lines.next().unwrap()).unwrap();
+    assert_eq!(hostile["tls"]["sni"], json!({"base64": "YRtbMkoK/w=="}));
+    assert_eq!(hostile["tls"]["alert"], 40);
+    assert_eq!(
+        hostile["notes"],
+        json!(["the server refused the handshake"])
+    );
+}

@@ -17,7 +17,7 @@ use anstyle::Style;
 use super::style::{self, styled};
 use super::units::{push_duration, push_size};
 use crate::container::short;
-use crate::event::{Direction, Endpoint};
+use crate::event::{ConnectionInfo, Direction, Endpoint};
 use crate::exchange::{Exchange, Role, State};
 use crate::output::escape;
 use crate::process::Process;
@@ -54,14 +54,14 @@ pub(super) struct Layout {
     containers: bool,
     who: usize,
     peer: usize,
-    method: usize,
+    pub(super) method: usize,
     url: usize,
     /// Columns between columns.
-    gap: usize,
+    pub(super) gap: usize,
     /// Columns that are left on the line.
-    left: usize,
-    cell: String,
-    text: String,
+    pub(super) left: usize,
+    pub(super) cell: String,
+    pub(super) text: String,
     marks: String,
 }
 
@@ -104,7 +104,7 @@ impl Layout {
         out.push('\n');
     }
 
-    fn narrow(&self) -> bool {
+    pub(super) fn narrow(&self) -> bool {
         self.width.is_some_and(|width| width < NARROW)
     }
 
@@ -129,13 +129,24 @@ impl Layout {
             Role::Client => "→",
             Role::Server => "←",
         };
-        let bound = match (&exchange.process, self.narrow()) {
+        self.whose(out, exchange.process.as_deref(), &exchange.info, arrow);
+    }
+
+    /// As [`Self::who`], for whatever else has a line.
+    pub(super) fn whose(
+        &mut self,
+        out: &mut String,
+        process: Option<&Process>,
+        info: &ConnectionInfo,
+        arrow: &str,
+    ) {
+        let bound = match (process, self.narrow()) {
             (_, true) => 18,
             (Some(_), false) => 24,
             (None, false) => 48,
         };
         self.cell.clear();
-        match &exchange.process {
+        match process {
             Some(process) => {
                 self.text.clear();
                 escape::push(&mut self.text, &process.comm);
@@ -149,7 +160,7 @@ impl Layout {
                 self.cell.push(']');
                 self.container(process);
             }
-            None => self.endpoint(exchange.info.local.as_ref(), bound),
+            None => self.endpoint(info.local.as_ref(), bound),
         }
         self.who = self.who.max(escape::width(&self.cell)).min(48);
         self.space(out, self.gap);
@@ -159,9 +170,9 @@ impl Layout {
         self.cell.push_str(arrow);
         self.put(out, style::FAINT, 1, Align::Left);
         self.space(out, 1);
-        if exchange.process.is_none() && !self.narrow() {
+        if process.is_none() && !self.narrow() {
             self.cell.clear();
-            self.endpoint(exchange.info.peer.as_ref(), bound);
+            self.endpoint(info.peer.as_ref(), bound);
             self.peer = self.peer.max(escape::width(&self.cell));
             self.put(out, style::WHO, self.peer, Align::Left);
             self.space(out, self.gap);
@@ -169,7 +180,7 @@ impl Layout {
     }
 
     /// Appends an address to the cell.
-    fn endpoint(&mut self, endpoint: Option<&Endpoint>, bound: usize) {
+    pub(super) fn endpoint(&mut self, endpoint: Option<&Endpoint>, bound: usize) {
         self.text.clear();
         match endpoint {
             // Writing to a string does not fail.
@@ -317,14 +328,14 @@ impl Layout {
         self.put(out, style, width, Align::Left);
     }
 
-    fn space(&mut self, out: &mut String, columns: usize) {
+    pub(super) fn space(&mut self, out: &mut String, columns: usize) {
         let columns = columns.min(self.left);
         pad(out, columns);
         self.left -= columns;
     }
 
     /// Appends the cell, padded to `width`, as far as the line goes.
-    fn put(&mut self, out: &mut String, style: Style, width: usize, align: Align) {
+    pub(super) fn put(&mut self, out: &mut String, style: Style, width: usize, align: Align) {
         let needed = escape::width(&self.cell);
         let padding = width.saturating_sub(needed);
         if align == Align::Right {
@@ -351,7 +362,7 @@ fn duration(exchange: &Exchange) -> Option<u64> {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Align {
+pub(super) enum Align {
     Left,
     Right,
 }

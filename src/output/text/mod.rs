@@ -10,8 +10,10 @@ use std::io::{self, Write};
 use super::{Sink, Wants};
 use crate::event::Timestamp;
 use crate::exchange::Exchange;
+use crate::tls_flow::TlsFlow;
 
 mod body;
+mod flow;
 mod line;
 mod style;
 mod units;
@@ -115,6 +117,14 @@ impl Sink for Text {
             let bodies = self.options.verbosity >= 2;
             verbose::push(&mut self.buffer, exchange, self.options.color, bodies);
         }
+        self.written()
+    }
+
+    fn tls(&mut self, flow: &TlsFlow) -> io::Result<()> {
+        let clock = &mut self.clock;
+        self.layout
+            .time(&mut self.buffer, |out| clock.push(out, flow.start));
+        self.layout.flow(&mut self.buffer, flow);
         self.written()
     }
 

@@ -272,3 +272,22 @@ fn show() {
         print!("{}", text(options, &exchanges));
     }
 }
+
+#[test]
+fn tls_connections_that_were_not_read_have_a_line_each() {
+    for (name, width) in [("flows.txt", None), ("flows-80.txt", Some(80))] {
+        let shared = Shared::default();
+        let mut sink = Text::new(Box::new(shared.clone()), Options { width, ..utc() });
+        for flow in samples::flows() {
+            sink.tls(&flow).unwrap();
+        }
+        sink.finish(Timestamp(0)).unwrap();
+        let text = shared.take_text();
+        assert!(!text.contains(['\x1b', '\x07', '\u{202e}']), "{text}");
+        assert!(
+            text.lines()
+                .all(|line| width.is_none_or(|w| escape::width(line) <= w))
+        );
+        samples::compare_golden(name, text.as_bytes());
+    }
+}

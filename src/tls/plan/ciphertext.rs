@@ -17,13 +17,15 @@ use crate::tls::library::CIPHERTEXT;
 const WRITE: u64 = 16;
 const OLD_WRITE: u64 = 24;
 
-/// The probes on the functions by which records come into memory. `symbol`
-/// finds those of [`CIPHERTEXT`].
-pub fn ciphertext<R: ReadAt + ?Sized>(
-    elf: &Elf<'_, R>,
-    symbol: impl Fn(&str) -> Option<Function>,
-) -> Vec<Probe> {
-    let mut functions = in_tables(elf, &symbol);
+/// The probes on the functions by which records come into memory, and that on
+/// the function that all records come by, into memory or not.
+pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> (Vec<Probe>, Option<Probe>) {
+    let names: Vec<&str> = CIPHERTEXT.symbols().collect();
+    let found = elf.functions(&names).unwrap_or_default();
+    let symbol = |name: &str| -> Option<Function> {
+        *found.get(names.iter().position(|own| *own == name)?)?
+    };
+    let mut functions = in_tables(elf, symbol);
     functions.extend(CIPHERTEXT.functions.iter().filter_map(|name| symbol(name)));
     let mut probes: Vec<Probe> = Vec::with_capacity(functions.len());
     for function in functions {
@@ -32,15 +34,8 @@ pub fn ciphertext<R: ReadAt + ?Sized>(
             probes.push(probe);
         }
     }
-    probes
-}
-
-/// The probe on the function that all records come by, into memory or not.
-pub fn all_ciphertext<R: ReadAt + ?Sized>(
-    elf: &Elf<'_, R>,
-    symbol: impl Fn(&str) -> Option<Function>,
-) -> Option<Probe> {
-    Some(probe(elf, &symbol(CIPHERTEXT.all)?))
+    let all = symbol(CIPHERTEXT.all).map(|function| probe(elf, &function));
+    (probes, all)
 }
 
 fn probe<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> Probe {
@@ -140,11 +135,10 @@ mod tests {
             };
             let path = path.display().to_string();
             let elf = Elf::open(&file).unwrap();
-            let symbol = |name: &str| elf.functions(&[name]).unwrap()[0];
-            let probes = ciphertext(&elf, symbol);
+            let (probes, all) = ciphertext(&elf);
             let expected = if path.ends_with("node") { 3 } else { 2 };
             assert_eq!(probes.len(), expected, "{path}: {probes:?}");
-            let all = all_ciphertext(&elf, symbol).unwrap();
+            let all = all.unwrap();
             assert!(!probes.contains(&all), "{path}");
             let emulated = |probe: &&Probe| {
                 let code = elf.bytes_at(probe.offset, 15).unwrap();

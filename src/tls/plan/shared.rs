@@ -9,7 +9,7 @@
 use iced_x86::{Mnemonic, OpKind, Register};
 
 use super::state::{State, Value};
-use super::walk::{decode, is_import, walk};
+use super::walk::{Walk, decode, is_import, walk};
 use crate::tls::elf::{Elf, Function, ReadAt};
 use crate::tls::library::Pair;
 
@@ -69,11 +69,21 @@ fn behind_ex<R: ReadAt + ?Sized>(
     symbol: impl Fn(&str) -> Option<Function>,
 ) -> Option<(u64, CountAt)> {
     let walked = walk(elf, &symbol(pair.ex)?)?;
-    let passed = |state: &State| passes(state, Shell::Ex) == Some(CountAt::Fifth);
-    if walked.calls.is_empty() && matches!(&walked.imports[..], [state] if passed(state)) {
+    if is_jump_on(&walked) {
         return behind(elf, &symbol(pair.with_flags?)?, Shell::Flags);
     }
     single(elf, &walked.calls, Shell::Ex)
+}
+
+/// Whether an `_ex` function is nothing but a jump, through the table of
+/// imports, to one that takes flags too.
+pub(super) fn jumps_on<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> bool {
+    walk(elf, function).is_some_and(|walked| is_jump_on(&walked))
+}
+
+fn is_jump_on(walked: &Walk) -> bool {
+    let passed = |state: &State| passes(state, Shell::Ex) == Some(CountAt::Fifth);
+    walked.calls.is_empty() && matches!(&walked.imports[..], [state] if passed(state))
 }
 
 fn behind<R: ReadAt + ?Sized>(

@@ -7,6 +7,7 @@
 //	                                         there is a line to read
 //	web deep CA ADDRESS DEPTHS SIZE [gc]     a goroutine for each depth of stack
 //	web idle CA URL TARGET...                a target for each line of its stdin
+//	web end CA URL TARGET HOW                ends by an error, a panic, a signal
 //
 // Every client ends with 1 unless it got what it should. "gc" collects garbage
 // all the time, which also shrinks stacks that are in use.
@@ -28,6 +29,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 func check(err error) {
@@ -241,6 +243,18 @@ func ask(conn *tls.Conn, depth, left int) error {
 	return err
 }
 
+func end(how string) {
+	switch how {
+	case "exit":
+		os.Exit(7)
+	case "panic":
+		panic("as it should be")
+	case "kill":
+		check(syscall.Kill(os.Getpid(), syscall.SIGKILL))
+		select {}
+	}
+}
+
 func main() {
 	arguments := os.Args[2:]
 	collectGarbage(arguments)
@@ -272,6 +286,9 @@ func main() {
 			get(client, arguments[1]+arguments[place])
 			fmt.Println("got", arguments[place])
 		}
+	case "end":
+		fmt.Println(len(get(client(arguments[0]), arguments[1]+arguments[2])))
+		end(arguments[3])
 	default:
 		check(errors.New("what?"))
 	}

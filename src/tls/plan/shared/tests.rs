@@ -102,6 +102,21 @@ fn the_functions_behind_openssl_are_found_in_every_version() {
 }
 
 #[test]
+fn a_shell_that_only_jumps_through_the_table_of_imports_is_known() {
+    for (version, jumps) in [("1.1.1w", false), ("3.0.19", false), ("3.5.7", true)] {
+        let image = Image::openssl(version);
+        let elf = Elf::open(&image.bytes[..]).unwrap();
+        let function = |name| image.symbol(name).unwrap();
+        assert_eq!(
+            jumps_on(&elf, &function("SSL_write_ex")),
+            jumps,
+            "{version}"
+        );
+        assert!(!jumps_on(&elf, &function("SSL_read_ex")), "{version}");
+    }
+}
+
+#[test]
 fn what_the_import_leads_to_must_be_in_the_file() {
     let mut image = Image::openssl("3.5.7");
     image.functions.retain(|(name, _)| name != "SSL_write_ex2");

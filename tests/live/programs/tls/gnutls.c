@@ -1,17 +1,31 @@
 // GnuTLS. Styles: plain; cork; range-seq (gnutls_record_send_range,
 // gnutls_record_recv_seq); send2; packet (gnutls_record_recv_packet);
 // nonblocking (a full socket: the same arguments once more);
-// nonblocking-null (a full socket: NULL and 0 instead).
+// nonblocking-null (a full socket: NULL and 0 instead); early (the first request
+// as early data of a resumed session, received by
+// gnutls_record_recv_early_data).
 #include "peer.h"
 
 #include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static gnutls_certificate_credentials_t credentials;
+static gnutls_datum_t ticket_key;
+static gnutls_anti_replay_t anti_replay;
+// The handshake is still to be done, after the early data.
+static bool before_handshake;
 // As large as the largest body, for gnutls_record_send_range's padding.
 static gnutls_range_st range = { .low = 0, .high = 16000 };
+
+static int never_seen(void *data, time_t expires, const gnutls_datum_t *key,
+		      const gnutls_datum_t *value)
+{
+	(void)data, (void)expires, (void)key, (void)value;
+	return 0;
+}
 
 void tls_init(bool server, const char *certificate, const char *key)
 {
@@ -22,6 +36,11 @@ void tls_init(bool server, const char *certificate, const char *key)
 							     GNUTLS_X509_FMT_PEM);
 	if (error < 0)
 		fail("credentials", error);
+	if (is_style("early") && server) {
+		gnutls_session_ticket_key_generate(&ticket_key);
+		gnutls_anti_replay_init(&anti_replay);
+		gnutls_anti_replay_set_add_function(anti_replay, never_seen);
+	}
 }
 
 static bool again(gnutls_session_t session, long result)
@@ -32,23 +51,76 @@ static bool again(gnutls_session_t session, long result)
 	return true;
 }
 
-void *tls_open(bool server, int fd)
+static gnutls_session_t new_session(bool server, int fd)
 {
+	unsigned flags = server ? GNUTLS_SERVER : GNUTLS_CLIENT;
 	gnutls_session_t session;
-	int error = gnutls_init(&session, server ? GNUTLS_SERVER : GNUTLS_CLIENT);
+	int error;
 
+	if (is_style("early"))
+		flags |= GNUTLS_ENABLE_EARLY_DATA;
+	error = gnutls_init(&session, flags);
 	if (error)
 		fail("gnutls_init", error);
 	gnutls_set_default_priority(session);
 	gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
 	if (!server)
 		gnutls_server_name_set(session, GNUTLS_NAME_DNS, "localhost", 9);
+	if (is_style("early") && server) {
+		gnutls_session_ticket_enable_server(session, &ticket_key);
+		gnutls_anti_replay_enable(session, anti_replay);
+	}
 	gnutls_transport_set_int(session, fd);
+	return session;
+}
+
+static void handshake(gnutls_session_t session)
+{
+	int error;
+
 	do
 		error = gnutls_handshake(session);
 	while (again(session, error) || (error < 0 && !gnutls_error_is_fatal(error)));
 	if (error)
 		fail(gnutls_strerror(error), error);
+}
+
+// Gets a ticket on the connection, and puts a new one in its place.
+static void resume(gnutls_session_t session, int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t size = sizeof(address);
+	gnutls_session_t first = new_session(false, fd);
+	int other = socket(AF_INET, SOCK_STREAM, 0);
+	gnutls_datum_t data;
+	char byte;
+
+	if (getpeername(fd, (struct sockaddr *)&address, &size))
+		fail("getpeername", 0);
+	handshake(first);
+	gnutls_bye(first, GNUTLS_SHUT_WR);
+	// To the end: the ticket comes before it.
+	gnutls_record_recv(first, &byte, 1);
+	if (gnutls_session_get_data2(first, &data))
+		fail("gnutls_session_get_data2", 0);
+	gnutls_session_set_data(session, data.data, data.size);
+	gnutls_free(data.data);
+	gnutls_deinit(first);
+	if (dup2(other, fd) < 0 || connect(fd, (struct sockaddr *)&address, size))
+		fail("connect", 0);
+	close(other);
+}
+
+void *tls_open(bool server, int fd)
+{
+	gnutls_session_t session = new_session(server, fd);
+
+	if (is_style("early") && !server) {
+		resume(session, fd);
+		before_handshake = true;
+	} else {
+		handshake(session);
+	}
 	return session;
 }
 
@@ -67,6 +139,15 @@ void tls_send(void *tls, const void *data, size_t length)
 {
 	size_t sent = 0;
 
+	if (before_handshake) {
+		if (gnutls_record_send_early_data(tls, data, length))
+			fail("gnutls_record_send_early_data", length);
+		handshake(tls);
+		if (!(gnutls_session_get_flags(tls) & GNUTLS_SFLAGS_EARLY_DATA))
+			fail("no early data", 0);
+		before_handshake = false;
+		return;
+	}
 	if (is_style("cork"))
 		gnutls_record_cork(tls);
 	while (sent < length) {
@@ -144,6 +225,11 @@ size_t tls_receive(void *tls, void *buffer, size_t size)
 	unsigned char sequence[8];
 	ssize_t result;
 
+	if (anti_replay) {
+		result = gnutls_record_recv_early_data(tls, buffer, size);
+		if (result >= 0)
+			return result;
+	}
 	do {
 		if (is_style("packet"))
 			result = receive_packet(tls, buffer, size);

@@ -232,12 +232,13 @@ static void client(int port, int count, char **targets)
 	bool steps = false;
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (connect(stream.fd, (struct sockaddr *)&address, sizeof(address)) ||
-	    getsockname(stream.fd, (struct sockaddr *)&address, &address_size))
+	if (connect(stream.fd, (struct sockaddr *)&address, sizeof(address)))
 		fail("connect", errno);
-	printf("port %d\n", ntohs(address.sin_port));
 	prepare(stream.fd);
 	stream.tls = tls_open(false, stream.fd);
+	if (getsockname(stream.fd, (struct sockaddr *)&address, &address_size))
+		fail("getsockname", errno);
+	printf("port %d\n", ntohs(address.sin_port));
 	if (count > 1 && !strcmp(targets[0], "--post")) {
 		folder = targets[1];
 		targets += 2;

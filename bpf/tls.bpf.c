@@ -45,6 +45,8 @@ enum tls_cookie {
 	COOKIE_VECTOR = 4096,
 	/* Early data is written; with no data: was it accepted? */
 	COOKIE_EARLY = 8192,
+	/* Bytes are written to a BIO (second and third argument). */
+	COOKIE_CIPHERTEXT = 16384,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -144,6 +146,7 @@ static __always_inline int tls_forget(const struct who *who, __u64 object, __u8 
 
 	if (!tls)
 		return 0;
+	tls_vacate(tls);
 	tls_closed(who, tls, object, source);
 	bpf_map_delete_elem(&tls_conns, &key);
 	return 0;
@@ -174,6 +177,22 @@ static __always_inline int tls_made(const struct who *who, __u64 object)
 
 	if (object)
 		bpf_map_update_elem(&tls_conns, &key, &fresh, BPF_ANY);
+	return 0;
+}
+
+/* BIO_write(bio, buffer, length): in a call of an object these are its records. */
+static __always_inline int tls_ciphertext(__u64 sp, __u64 address, __u64 length)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct thread_key key = { .tgid = id >> 32, .task = (__u32)id };
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &key);
+	struct tls_call *call;
+
+	if (!thread || !thread->depth)
+		return 0;
+	call = tls_call_of(thread);
+	if (call && is_above(call, sp))
+		cipher_written(call->object, key.tgid, address, length);
 	return 0;
 }
 
@@ -303,6 +322,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
 	asm volatile("" : "+r"(object), "+r"(buffer), "+r"(length));
 	asm volatile("" : "+r"(go_object), "+r"(go_buffer));
+	if (cookie & COOKIE_CIPHERTEXT)
+		return tls_ciphertext(PT_REGS_SP(ctx), buffer, length);
 	if (!tls_site(ctx, &site, &who))
 		return 0;
 	if (cookie & COOKIE_GO) {
@@ -501,6 +522,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		count = -1;
 	if (count < 0 && !ended)
 		return 0;
+	if (count > 0 && thread && (thread->depth || last_cipher))
+		tls_in_tls(&who, tls_call_of(thread), &done, tls, count);
 
 	__builtin_memset(&job, 0, sizeof(job));
 	job.head.direction = done.direction;

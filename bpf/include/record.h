@@ -33,6 +33,8 @@ enum record_kind {
 	RECORD_CGROUP_GONE = 9,
 	/* Payload: struct counts, of a TCP connection. */
 	RECORD_COUNTS = 10,
+	/* The socket of a TLS object has become known after data of it. */
+	RECORD_BOUND = 11,
 };
 
 enum record_direction {
@@ -69,6 +71,8 @@ enum record_flag {
 	FLAG_NO_ENTRY = 8,
 	/* RECORD_CGROUP. */
 	FLAG_WATCHED = 16,
+	/* RECORD_END: TLS was on the socket, and `offset` counts ciphertext. */
+	FLAG_BOUND = 64,
 };
 
 struct record {

@@ -304,6 +304,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
             bits::COOKIE_NO_DATA.0 | bits::COOKIE_EARLY.0
         }
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
+        ProbeRole::Ciphertext => bits::COOKIE_CIPHERTEXT.0,
         ProbeRole::Renew => bits::COOKIE_NEW.0,
         ProbeRole::NewAtEnter | ProbeRole::NewAtExit => bits::COOKIE_NEW.0 | bits::COOKIE_NO_DATA.0,
         ProbeRole::FlushExit => write | bits::COOKIE_NO_DATA.0,

@@ -9,6 +9,7 @@ use super::bpf::types;
 use super::clock::Clock;
 use super::connections::{Connections, begins_with_tls, key_of};
 use super::containers::Change;
+use super::held::{Held, Kept};
 use super::processes::Processes;
 use super::record::{Kind, Record};
 use crate::event::{Action, ConnectionInfo, Direction, Event, Source, Timestamp};
@@ -19,6 +20,7 @@ use crate::redact::Redact;
 pub(super) struct Decoder {
     clock: Clock,
     connections: Connections,
+    held: Held,
     processes: Processes,
     /// Names of the attached files by number.
     libraries: Vec<Arc<str>>,
@@ -39,6 +41,7 @@ impl Decoder {
         Self {
             clock: Clock::new(),
             connections: Connections::default(),
+            held: Held::default(),
             processes: Processes::new(redact),
             libraries: Vec::new(),
             malformed: 0,
@@ -96,8 +99,18 @@ impl Decoder {
             return true;
         };
         match record.kind {
-            Kind::Data => self.data(&record, handle),
-            Kind::End | Kind::Close => self.end(&record, handle),
+            Kind::Data => {
+                self.held.keep(&record)
+                    || self.release_for(&record, handle) & self.data(&record, handle)
+            }
+            Kind::End | Kind::Close => {
+                self.release_for(&record, handle) & self.end(&record, handle)
+            }
+            Kind::Bound => {
+                let go_on = self.release_for(&record, handle);
+                self.connections.bound(&record);
+                go_on
+            }
             Kind::Exe => {
                 self.processes.executable(&record);
                 true
@@ -123,6 +136,36 @@ impl Decoder {
                 true
             }
         }
+    }
+
+    /// Hands on what waits of the object that this later record is of.
+    fn release_for(
+        &mut self,
+        later: &Record<'_>,
+        handle: &mut dyn FnMut(Item<'_>) -> bool,
+    ) -> bool {
+        let mut kept = self.held.take(&key_of(later));
+        for one in &mut kept {
+            one.put_on(&later.head);
+        }
+        self.hand_on(&kept, handle)
+    }
+
+    /// Hands on what has waited long enough for its socket, or all that waits.
+    pub(super) fn release(&mut self, all: bool, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        let kept = self.held.take_due(all);
+        self.hand_on(&kept, handle)
+    }
+
+    /// Processes with TLS objects whose socket stays unknown, since the last
+    /// call.
+    pub(super) fn take_unplaced(&mut self) -> Vec<u32> {
+        self.held.take_pids()
+    }
+
+    fn hand_on(&mut self, kept: &[Kept], handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        kept.iter()
+            .fold(true, |go_on, one| self.data(&one.record(), handle) & go_on)
     }
 
     /// Hands on what concerns a connection and nobody in particular.
@@ -229,7 +272,8 @@ impl Decoder {
     fn exit(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
         let pid = record.head.pid;
         let time = self.clock.wall(record.head.return_ns);
-        let mut go_on = true;
+        let kept = self.held.take_of_process(pid);
+        let mut go_on = self.hand_on(&kept, handle);
         for info in self.connections.process_ended(pid) {
             go_on &= handle(Item::Event(Event {
                 time,

@@ -33,6 +33,7 @@ mod confined;
 mod connections;
 mod containers;
 mod decode;
+mod held;
 mod kernel;
 mod libraries;
 mod load;
@@ -184,6 +185,8 @@ pub struct Capture {
     notices: Vec<String>,
     unread: Vec<UnreadTls>,
     clock_taken: Instant,
+    /// Nothing new comes.
+    detached: bool,
 }
 
 impl Capture {
@@ -216,6 +219,7 @@ impl Capture {
             mappings: None,
             kernel,
             settings: settings.clone(),
+            detached: false,
             containers: settings.containers.clone().map(Containers::new),
             named: Vec::new(),
             notices,
@@ -308,7 +312,7 @@ impl Capture {
             };
             match self.links.attach_tls(&to, &target, number) {
                 Ok(()) if target.abi == Abi::Go => self.see_goroutines(),
-                Ok(()) => {}
+                Ok(()) => self.libraries.set_aside(target),
                 Err(error) if named => return Err(error),
                 Err(error) => self.notices.push(format!("{error:#}")),
             }
@@ -417,6 +421,7 @@ impl Capture {
         }
         loop {
             let consumed = self.consume(handle)?;
+            self.release(self.detached && consumed == 0, handle);
             self.follow_up()?;
             if !self.settings.no_tls {
                 let targets = self.libraries.look_on(consumed == 0);
@@ -435,6 +440,12 @@ impl Capture {
                 return Ok(());
             }
         }
+    }
+
+    /// Hands on what has waited for its socket, see [`held`].
+    fn release(&self, all: bool, handle: &mut dyn FnMut(Item<'_>) -> bool) {
+        let mut shared = self.shared.borrow_mut();
+        shared.stopped |= !shared.decoder.release(all, handle);
     }
 
     /// Waits for records or new mappings, or until the time is up; `false`
@@ -510,6 +521,7 @@ impl Capture {
     /// still be read.
     pub fn detach(&mut self) {
         self.links = Links::default();
+        self.detached = true;
     }
 
     /// What records ask for besides events: new programs may hold new
@@ -546,7 +558,28 @@ impl Capture {
             let (hooked, unread) = self.libraries.unread(pid);
             self.explain(pid, hooked, unread);
         }
+        self.place_objects();
         Ok(())
+    }
+
+    /// Where objects do not come to be on a socket, all that they write is
+    /// looked at.
+    fn place_objects(&mut self) {
+        let unplaced = self.shared.borrow_mut().decoder.take_unplaced();
+        for target in unplaced
+            .into_iter()
+            .flat_map(|pid| self.libraries.needed_by(pid))
+        {
+            let to = Tls {
+                skel: &self.skel,
+                settings: &self.settings,
+                kernel: self.kernel,
+            };
+            // Its records carry no number.
+            if let Err(error) = self.links.attach_tls(&to, &target, 0) {
+                self.notices.push(format!("{error:#}"));
+            }
+        }
     }
 
     /// Attaches to libraries in files that watched processes have begun to

@@ -102,6 +102,8 @@ pub struct Found {
     pub path: String,
     /// Which file it is.
     pub identity: FileIdentity,
+    /// It only tells which sockets the objects of another use.
+    pub only_sockets: bool,
 }
 
 /// A file that looked like a TLS library and is not attached to.
@@ -351,6 +353,21 @@ impl Finder {
     /// [`found`](Self::found).
     #[must_use]
     pub fn used_indexes(&self, pid: u32) -> Vec<usize> {
+        let mut indexes = self.mapped_indexes(pid);
+        indexes.retain(|index| self.found.get(*index).is_some_and(|f| !f.only_sockets));
+        indexes
+    }
+
+    /// As [`used_by`](Self::used_by), with the files that only tell sockets.
+    #[must_use]
+    pub fn mapped_by(&self, pid: u32) -> Vec<&Found> {
+        self.mapped_indexes(pid)
+            .into_iter()
+            .filter_map(|index| self.found.get(index))
+            .collect()
+    }
+
+    fn mapped_indexes(&self, pid: u32) -> Vec<usize> {
         let mut indexes: Vec<usize> = Vec::new();
         if let Ok(text) = maps::read(pid) {
             let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
@@ -530,6 +547,7 @@ impl Finder {
             library: Arc::clone(&library),
             path: path.clone(),
             identity: identity.clone(),
+            only_sockets: inspection.only_sockets,
         });
         self.remember(key, Some(index));
         Look {
@@ -543,6 +561,7 @@ impl Finder {
                 abi: inspection.abi,
                 library,
                 probes: inspection.probes,
+                if_needed: inspection.if_needed,
             }),
         }
     }

@@ -4,7 +4,7 @@
 use std::fs::File;
 
 use super::elf::{Dynamic, Elf, ElfError, Function};
-use super::library::{Call, LIBRARIES, Library};
+use super::library::{CIPHERTEXT, Call, LIBRARIES, Library, has_ciphertext};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
@@ -22,8 +22,13 @@ pub struct Inspection {
     pub abi: Abi,
     /// GNU build id.
     pub build_id: Option<Vec<u8>>,
+    /// It is no TLS library by itself: its probes only tell which socket the
+    /// objects of one use.
+    pub only_sockets: bool,
     /// Where to attach.
     pub probes: Vec<Probe>,
+    /// Where to attach once there is need; see [`Target`](super::Target).
+    pub if_needed: Option<Probe>,
 }
 
 /// Looks for the functions of all libraries at once; `None` when it has none
@@ -49,7 +54,9 @@ pub fn inspect(
                 build_id: elf.build_id(),
                 source: Source::Go,
                 abi: Abi::Go,
+                only_sockets: false,
                 probes,
+                if_needed: None,
             })),
             Err(reason) => Err(ElfError::Go { library, reason }),
         };
@@ -73,7 +80,27 @@ pub fn inspect(
         }
         return found(&elf, library, &own, path, root, returns).map(Some);
     }
-    Ok(None)
+    Ok(ciphertext(&elf, path))
+}
+
+/// The library that others write their records by.
+fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
+    if !has_ciphertext(path.rsplit(|c| *c == b'/').next()?) {
+        return None;
+    }
+    let (probes, if_needed) = plan::ciphertext(elf);
+    if probes.is_empty() && if_needed.is_none() {
+        return None;
+    }
+    Some(Inspection {
+        library: CIPHERTEXT.name.to_owned(),
+        source: Source::OpenSsl,
+        abi: Abi::C,
+        build_id: elf.build_id(),
+        only_sockets: true,
+        probes,
+        if_needed,
+    })
 }
 
 /// As [`inspect`], with the functions of one library where the user says that
@@ -111,11 +138,22 @@ fn found(
     returns: Returns,
 ) -> Result<Inspection, ElfError> {
     let version = version(elf, library, path, root);
+    let mut probes =
+        plan::probes(elf, library, functions, &version, returns).ok_or(ElfError::Exits)?;
+    let mut if_needed = None;
+    if library.source == Source::OpenSsl {
+        // Where both are in one file.
+        let (own, needed) = plan::ciphertext(elf);
+        probes.extend(own);
+        if_needed = needed;
+    }
     Ok(Inspection {
         source: library.source,
         abi: library.abi,
         build_id: elf.build_id(),
-        probes: plan::probes(elf, library, functions, &version, returns).ok_or(ElfError::Exits)?,
+        only_sockets: false,
+        probes,
+        if_needed,
         library: version,
     })
 }

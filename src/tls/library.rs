@@ -247,6 +247,43 @@ const OPENSSL: Library = Library {
     wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
 };
 
+/// How OpenSSL and its kin hand records to BIOs, whose owner sends them. The
+/// same bytes seen there and on a socket tell whose socket it is.
+pub const CIPHERTEXT: Ciphertext = Ciphertext {
+    name: "libcrypto",
+    files: &["libcrypto"],
+    all: "BIO_write",
+    tables: ["BIO_s_mem", "BIO_s_bio"],
+    // node::crypto::NodeBIO::Write(bio_st*, char const*, int)
+    functions: &["_ZN4node6crypto7NodeBIO5WriteEP6bio_stPKci"],
+};
+
+/// The functions that TLS records are written by, in a file of their own or in
+/// that of the library. They take (BIO, buffer, length).
+#[derive(Debug)]
+pub struct Ciphertext {
+    /// The name of the file of their own, for users.
+    pub name: &'static str,
+    /// How the names of such files begin; as [`Library::files`].
+    pub files: &'static [&'static str],
+    /// The symbol that all records come by.
+    pub all: &'static str,
+    /// Symbols of functions that return a `BIO_METHOD` of BIOs in memory.
+    pub tables: [&'static str; 2],
+    /// Symbols of functions that write into memory.
+    pub functions: &'static [&'static str],
+}
+
+impl Ciphertext {
+    /// All symbols of it.
+    pub fn symbols(&self) -> impl Iterator<Item = &'static str> {
+        self.tables
+            .into_iter()
+            .chain(self.functions.iter().copied())
+            .chain([self.all])
+    }
+}
+
 /// Beginnings of names of files that are called as a library is and only call
 /// it: all they do is seen there.
 const COMPANIONS: &[&str] = &["libgnutls-dane", "libgnutls-openssl"];
@@ -264,12 +301,7 @@ impl Library {
     /// Whether a file of this name may be this library.
     #[must_use]
     pub fn has_file_name(&self, name: &[u8]) -> bool {
-        self.files.iter().any(|prefix| {
-            name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| {
-                rest.first().is_some_and(|c| !c.is_ascii_alphabetic())
-                    && memchr::memmem::find(rest, b".so").is_some()
-            })
-        })
+        is_named(self.files, name)
     }
 
     /// A symbol that every file of this library has.
@@ -296,9 +328,20 @@ impl Library {
     }
 }
 
-/// Whether a file of this name may hold a TLS library of the table.
+/// Whether a file of this name may hold a TLS library of the table, or what
+/// such a library writes by.
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
+    is_library(name) || has_ciphertext(name)
+}
+
+/// Whether a file of this name may hold what TLS libraries write by.
+#[must_use]
+pub fn has_ciphertext(name: &[u8]) -> bool {
+    is_named(CIPHERTEXT.files, name)
+}
+
+fn is_library(name: &[u8]) -> bool {
     !begins_with_any(name, COMPANIONS)
         && LIBRARIES.iter().any(|library| library.has_file_name(name))
 }
@@ -306,7 +349,18 @@ pub fn is_candidate(name: &[u8]) -> bool {
 /// Whether it is news that a candidate of this name holds none.
 #[must_use]
 pub fn is_expected(name: &[u8]) -> bool {
-    is_candidate(name) && !begins_with_any(name, SELDOM)
+    is_library(name) && !begins_with_any(name, SELDOM)
+}
+
+/// Whether one of these names, something that is no letter, and `.so` make up
+/// a file's name.
+fn is_named(files: &[&str], name: &[u8]) -> bool {
+    files.iter().any(|prefix| {
+        name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| {
+            rest.first().is_some_and(|c| !c.is_ascii_alphabetic())
+                && memchr::memmem::find(rest, b".so").is_some()
+        })
+    })
 }
 
 /// The number at the beginning of a text, of at least two parts: `3.7.9`.
@@ -400,6 +454,8 @@ mod tests {
             "libssl-81ffa89e.so.1.1",
             "libssl3.so",
             "libnode.so.108",
+            "libcrypto.so.3",
+            "libcrypto-81ffa89e.so.1.1",
             "libgnutls.so.30",
             "libnspr4.so",
             "libwolfssl.so.35",
@@ -409,7 +465,7 @@ mod tests {
         }
         for name in [
             "libsslutils.so",
-            "libcrypto.so.3",
+            "libcryptography.so",
             "libssl",
             "ssl.so",
             "_ssl.cpython-311-x86_64-linux-gnu.so",

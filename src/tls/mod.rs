@@ -64,6 +64,9 @@ pub enum ProbeRole {
     SendFileEnter,
     /// It ends; as `WriteExit`.
     SendFileExit,
+    /// Bytes are written to a BIO: (BIO, buffer, length). In a call of a TLS
+    /// object these are its records, which somebody will send.
+    Ciphertext,
     /// An object is being made, or made anew: (object).
     Renew,
     /// A call begins that makes an object: (where to put its address).
@@ -240,4 +243,7 @@ pub struct Target {
     pub abi: Abi,
     /// Where to attach.
     pub probes: Vec<Probe>,
+    /// Where to attach besides once a process that uses the file has TLS
+    /// objects whose socket stays unknown: others would pay for it.
+    pub if_needed: Option<Probe>,
 }

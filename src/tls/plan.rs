@@ -11,9 +11,12 @@ use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 use super::elf::{Elf, Function, ReadAt};
 use super::library::Library;
 use super::{Placement, Probe, ProbeRole, Returns};
+pub use ciphertext::ciphertext;
 use shared::CountAt;
 pub(super) use walk::decode;
 
+mod ciphertext;
+mod emulated;
 pub mod exits;
 mod shared;
 mod state;

@@ -80,6 +80,14 @@ pub fn survey(finder: &mut Finder, named: Vec<Target>, pids: &[u32]) -> Survey {
             add_unread(&mut survey.unread, file, unread, user());
         }
     }
+    // Rows were in the order of what was found. What only tells sockets reads
+    // nothing.
+    survey.read = std::mem::take(&mut survey.read)
+        .into_iter()
+        .zip(finder.found())
+        .filter(|(_, found)| !found.only_sockets)
+        .map(|(row, _)| row)
+        .collect();
     for skipped in finder.skipped() {
         if survey.unread.iter().all(|row| row.file != skipped.path) {
             survey.unread.push(Row {

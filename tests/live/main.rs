@@ -27,6 +27,7 @@ mod load;
 mod openssl;
 mod other_tls;
 mod pcapng;
+mod peers;
 mod processes;
 mod runtimes;
 mod selectors;

@@ -29,6 +29,7 @@ struct {
 #include "state.bpf.c"
 #include "socket.bpf.c"
 #include "kprobe.bpf.c"
+#include "rustls.bpf.c"
 #include "tls.bpf.c"
 #include "process.bpf.c"
 

@@ -30,6 +30,8 @@ enum tls_cookie {
 	COOKIE_UNSURE = 512,
 	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
 	COOKIE_PEEK_FLAG = 1024,
+	/* A key of rustls encrypts (COOKIE_WRITE) or decrypts a record. */
+	COOKIE_RUSTLS = 8192,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -151,6 +153,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	asm volatile("" : "+r"(go_object), "+r"(go_buffer));
 	if (!tls_site(ctx, &site, &who))
 		return 0;
+	if (cookie & COOKIE_RUSTLS)
+		return rustls_enter(ctx, &who, site.sp, direction);
 	if (cookie & COOKIE_GO) {
 		/* RAX, RBX, RCX: the last is C's fourth argument. */
 		object = go_object;
@@ -233,6 +237,10 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		return 0;
 	if (cookie & COOKIE_NEW)
 		return tls_made(&who, result);
+	if (cookie & COOKIE_RUSTLS)
+		return rustls_exit(ctx, &who, site.sp,
+				   cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE,
+				   cookie >> COOKIE_LIBRARY_SHIFT, emitters);
 	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
 	if (!thread || !thread->depth)
 		return 0;

@@ -17,11 +17,13 @@ use goblin::elf::section_header::SHF_ALLOC;
 use goblin::elf::{Header, ProgramHeader, SectionHeader};
 
 mod dynamic;
+mod patterns;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 pub use dynamic::Dynamic;
+pub use patterns::NamePattern;
 pub use symbols::Function;
 
 /// Longest run of notes that is searched for a build id, in bytes.

@@ -8,7 +8,7 @@ use super::library::{LIBRARIES, Library};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe};
+use super::{Abi, Probe, rustls};
 use crate::event::Source;
 
 /// What is in a file.
@@ -64,7 +64,13 @@ pub fn inspect(
             library: version,
         }));
     }
-    Ok(None)
+    Ok(rustls::look(&elf)?.map(|(library, probes)| Inspection {
+        library,
+        source: Source::Rustls,
+        abi: Abi::C,
+        build_id: elf.build_id(),
+        probes,
+    }))
 }
 
 /// Name and version: from a text in the file, from one in the library beside

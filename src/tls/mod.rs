@@ -18,6 +18,7 @@ pub mod loader;
 pub mod maps;
 pub mod plan;
 pub mod root;
+pub mod rustls;
 
 /// What a probe does. Each role is one BPF program, so that kernels without
 /// BPF cookies (before 5.15) can tell them apart.
@@ -58,6 +59,15 @@ pub enum ProbeRole {
     SendFileEnter,
     /// It ends; as `WriteExit`.
     SendFileExit,
+    /// A key of rustls begins to encrypt a record: the registers hold (where
+    /// the result goes, key, message, number of the record).
+    EncryptEnter,
+    /// It ends.
+    EncryptExit,
+    /// As `EncryptEnter`, for decrypting.
+    DecryptEnter,
+    /// It ends.
+    DecryptExit,
 }
 
 impl ProbeRole {
@@ -74,6 +84,8 @@ impl ProbeRole {
                 | Self::NewExit
                 | Self::HandshakeExit
                 | Self::SendFileExit
+                | Self::EncryptExit
+                | Self::DecryptExit
         )
     }
 }

@@ -178,6 +178,17 @@ static __always_inline void rustls_object(struct pt_regs *ctx, struct rustls_cal
 	call->object = object;
 }
 
+/*
+ * The type of a message, which stands beside its version, in either order. Both
+ * are numbers of variants: that of TLS 1.2 and 1.3 is above all types of use.
+ */
+static __always_inline __u8 rustls_type(__u64 word)
+{
+	__u8 first = word, second = word >> 32;
+
+	return first > RUSTLS_DATA ? second : first;
+}
+
 /* The ciphertext of a call to decrypt. */
 static __always_inline void rustls_ciphertext(const struct rustls_call *call, __u64 *address,
 					      __u64 *length)
@@ -204,7 +215,7 @@ static __always_inline bool rustls_decrypted(const __u64 *result, __u64 address,
 	for (int i = 1; i < RUSTLS_WORDS - 2; i++) {
 		if (result[i] == address && result[i + 1] <= length - 16) {
 			*plain = result[i + 1];
-			*type = result[i + 2];
+			*type = rustls_type(result[i + 2]);
 			return true;
 		}
 	}
@@ -235,7 +246,7 @@ static __always_inline bool rustls_encrypted(const struct rustls_call *call, con
 		*record = address;
 		job->cursor.memory = MEMORY_USER;
 		/* 0.23: one slice, or several and a range of their bytes. */
-		*type = message[4];
+		*type = rustls_type(message[4]);
 		job->cursor.base = message[1];
 		job->left = message[2];
 		if (!message[0] && rustls_adds(length - 5 - job->left))
@@ -249,7 +260,7 @@ static __always_inline bool rustls_encrypted(const struct rustls_call *call, con
 			return true;
 		}
 		/* Before: a slice. */
-		*type = message[2];
+		*type = rustls_type(message[2]);
 		job->cursor.base = message[0];
 		job->left = message[1];
 		if (rustls_adds(length - job->left))

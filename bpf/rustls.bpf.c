@@ -46,6 +46,12 @@ struct rustls_layer {
 	__u64 read_sequence;
 };
 
+/* Ciphertext, without the header that will stand before it. */
+struct rustls_record {
+	__u64 address;
+	__u64 length;
+};
+
 /* A record that is being encrypted or decrypted. */
 struct rustls_call {
 	/* The stack pointer at its first instruction. */
@@ -59,8 +65,11 @@ struct rustls_call {
 	__u64 message[RUSTLS_WORDS];
 	/* What is there already looks like a result: an earlier one. */
 	__u64 stale;
-	/* That of the caller. */
+	/* Room for what does not fit the stack: the caller's record layer, */
 	struct rustls_layer layer;
+	/* what is at `result`, and the ciphertext that it holds. */
+	__u64 words[RUSTLS_WORDS];
+	struct rustls_record record;
 };
 
 struct {
@@ -222,20 +231,42 @@ static __always_inline bool rustls_decrypted(const __u64 *result, __u64 address,
 	return false;
 }
 
+#define RUSTLS_ADDS_TLS13 17
+
 /* What TLS 1.3, TLS 1.2 with ChaCha20 and with AES-GCM add to the content. */
 static __always_inline bool rustls_adds(__u64 bytes)
 {
-	return bytes == 17 || bytes == 16 || bytes == 24;
+	return bytes == RUSTLS_ADDS_TLS13 || bytes == 16 || bytes == 24;
 }
 
 /*
- * The content of a call to encrypt, and the length of the record. What the
- * length shows to be wrong is not taken for it.
+ * Whoever sends this record has the object's socket. `is_data`: the header will
+ * say so; others of TLS 1.2 do not count.
  */
-static __always_inline bool rustls_encrypted(const struct rustls_call *call, const __u64 *result,
-					     struct job *job, __u8 *type, __u64 *record)
+static __always_inline void rustls_remember(const struct tls_conn *tls, __u64 object, __u64 tgid,
+					    const struct rustls_record *record, bool is_data)
 {
-	const __u64 *message = call->message;
+	struct cipher_key key = { .tgid = tgid };
+
+	if (!is_data || record->length < CIPHER_BYTES - 5 ||
+	    bpf_probe_read_user(key.start + 5, CIPHER_BYTES - 5, (void *)record->address))
+		return;
+	key.start[0] = 0x17;
+	key.start[1] = 3;
+	key.start[2] = 3;
+	key.start[3] = record->length >> 8;
+	key.start[4] = record->length;
+	cipher_remember(tls, object, SOURCE_RUSTLS, &key);
+}
+
+/*
+ * The content of a call to encrypt and what became of it. What the lengths show
+ * to be wrong is not taken for it.
+ */
+static __always_inline bool rustls_encrypted(struct rustls_call *call, struct job *job, __u8 *type)
+{
+	const __u64 *message = call->message, *result = call->words;
+	struct rustls_record *record = &call->record;
 
 	for (int i = 0; i < 3; i++) {
 		__u64 capacity = result[i], address = result[i + 1], length = result[i + 2];
@@ -243,16 +274,20 @@ static __always_inline bool rustls_encrypted(const struct rustls_call *call, con
 		if (length > capacity || length > RUSTLS_RECORD || length < 16 ||
 		    capacity >= RUSTLS_NO_ADDRESS || address < RUSTLS_NO_ADDRESS)
 			continue;
-		*record = address;
 		job->cursor.memory = MEMORY_USER;
-		/* 0.23: one slice, or several and a range of their bytes. */
+		/*
+		 * 0.23: one slice, or several and a range of their bytes; five
+		 * bytes of the result are kept free for the header.
+		 */
+		record->address = address + 5;
+		record->length = length - 5;
 		*type = rustls_type(message[4]);
 		job->cursor.base = message[1];
 		job->left = message[2];
-		if (!message[0] && rustls_adds(length - 5 - job->left))
+		if (!message[0] && rustls_adds(record->length - job->left))
 			return true;
 		job->left = message[3] - message[2];
-		if (message[0] && rustls_adds(length - 5 - job->left)) {
+		if (message[0] && rustls_adds(record->length - job->left)) {
 			job->cursor.memory = MEMORY_USER_IOVEC;
 			job->cursor.base = message[0];
 			job->cursor.segments = message[1];
@@ -260,10 +295,12 @@ static __always_inline bool rustls_encrypted(const struct rustls_call *call, con
 			return true;
 		}
 		/* Before: a slice. */
+		record->address = address;
+		record->length = length;
 		*type = rustls_type(message[2]);
 		job->cursor.base = message[0];
 		job->left = message[1];
-		if (rustls_adds(length - job->left))
+		if (rustls_adds(record->length - job->left))
 			return true;
 	}
 	return false;
@@ -305,12 +342,13 @@ static __always_inline int rustls_enter(struct pt_regs *ctx, const struct who *w
 	}
 	rustls_object(ctx, call, thread.tgid, key, sequence, direction);
 	if (direction == DIRECTION_RECEIVE) {
-		__u64 before[RUSTLS_WORDS] = {}, address, length, plain;
+		__u64 address, length, plain;
 		__u8 type;
 
 		rustls_ciphertext(call, &address, &length);
-		call->stale = !bpf_probe_read_user(before, sizeof(before), (void *)result) &&
-			      rustls_decrypted(before, address, length, &plain, &type);
+		call->stale =
+			!bpf_probe_read_user(call->words, sizeof(call->words), (void *)result) &&
+			rustls_decrypted(call->words, address, length, &plain, &type);
 	}
 	return 0;
 }
@@ -320,7 +358,7 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 {
 	struct thread_key thread = { .tgid = who->id >> 32, .task = (__u32)who->id };
 	struct rustls_call *call = bpf_map_lookup_elem(&rustls_calls, &thread);
-	__u64 result[RUSTLS_WORDS] = {}, address, length, plain = 0, record = 0;
+	__u64 address, length, plain = 0;
 	struct tls_conn *tls;
 	struct job job;
 	__u8 type = 0;
@@ -328,19 +366,19 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 	if (!call || call->sp != sp)
 		return 0;
 	call->sp = 0;
-	if (bpf_probe_read_user(result, sizeof(result), (void *)call->result))
+	if (bpf_probe_read_user(call->words, sizeof(call->words), (void *)call->result))
 		return 0;
 	__builtin_memset(&job, 0, sizeof(job));
 	if (direction == DIRECTION_SEND) {
-		if (!rustls_encrypted(call, result, &job, &type, &record)) {
+		if (!rustls_encrypted(call, &job, &type)) {
 			count_lost(LOST_CALLS, 1);
 			return 0;
 		}
 	} else {
-		__u16 good = 1 + (__u8)result[0];
+		__u16 good = 1 + (__u8)call->words[0];
 
 		rustls_ciphertext(call, &address, &length);
-		if (!rustls_decrypted(result, address, length, &plain, &type))
+		if (!rustls_decrypted(call->words, address, length, &plain, &type))
 			return 0;
 		/* A failure leaves what an earlier call has put there. */
 		if (!call->stale)
@@ -356,6 +394,10 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 		return 0;
 	if (call->from_start)
 		tls->from_start = 1;
+	if (direction == DIRECTION_SEND && !tls->socket)
+		rustls_remember(tls, call->object, thread.tgid, &call->record,
+				type == RUSTLS_DATA ||
+					call->record.length - job.left == RUSTLS_ADDS_TLS13);
 
 	job.head.direction = direction;
 	job.head.entry_ns = call->entry_ns;

@@ -30,6 +30,8 @@ enum tls_cookie {
 	COOKIE_UNSURE = 512,
 	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
 	COOKIE_PEEK_FLAG = 1024,
+	/* Bytes are written to a BIO (second and third argument). */
+	COOKIE_CIPHERTEXT = 2048,
 	/* A key of rustls encrypts (COOKIE_WRITE) or decrypts a record. */
 	COOKIE_RUSTLS = 8192,
 
@@ -120,6 +122,7 @@ static __always_inline int tls_forget(const struct who *who, __u64 object, __u8 
 		record_who(&head, who);
 		emit_bare(&head);
 	}
+	tls_vacate(tls);
 	bpf_map_delete_elem(&tls_conns, &key);
 	return 0;
 }
@@ -132,6 +135,22 @@ static __always_inline int tls_made(const struct who *who, __u64 object)
 
 	if (object)
 		bpf_map_update_elem(&tls_conns, &key, &fresh, BPF_ANY);
+	return 0;
+}
+
+/* BIO_write(bio, buffer, length): in a call of an object these are its records. */
+static __always_inline int tls_ciphertext(__u64 address, __u64 length)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+	struct thread_key key = { .tgid = id >> 32, .task = (__u32)id };
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, &key);
+	struct tls_call *call;
+
+	if (!thread || !thread->depth)
+		return 0;
+	call = tls_call_of(thread);
+	if (call)
+		cipher_written(call->object, key.tgid, address, length);
 	return 0;
 }
 
@@ -151,6 +170,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
 	asm volatile("" : "+r"(object), "+r"(buffer), "+r"(length));
 	asm volatile("" : "+r"(go_object), "+r"(go_buffer));
+	if (cookie & COOKIE_CIPHERTEXT)
+		return tls_ciphertext(buffer, length);
 	if (!tls_site(ctx, &site, &who))
 		return 0;
 	if (cookie & COOKIE_RUSTLS)

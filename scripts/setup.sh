@@ -47,6 +47,8 @@ group_demo() {
 group_test() {
 	group_demo
 	want nginx nginx-light
+	want haproxy haproxy
+	want /usr/include/openssl/ssl.h libssl-dev
 	want wget wget
 	want node nodejs
 	want tshark tshark
@@ -93,25 +95,30 @@ as_root() {
 	fi
 }
 
-# nginx is wanted as a program. Its package would start a service that listens
-# on every address, now and at each boot: the service is masked beforehand, and
-# for this installation no package may start anything.
+# nginx and haproxy are wanted as programs. Their packages would start services,
+# of which nginx's listens on every address, now and at each boot: the services
+# are masked beforehand, and for this installation no package may start anything.
 install_packages() {
 	command -v apt-get >/dev/null ||
 		fail "these are missing and there is no apt-get to install them: ${packages[*]}"
 	say "installing ${packages[*]}"
 	local policy=/usr/sbin/policy-rc.d made_policy=
-	if [[ " ${packages[*]} " == *" nginx-light "* ]]; then
-		if [ -d /etc/systemd/system ] && [ ! -e /etc/systemd/system/nginx.service ]; then
-			as_root ln -s /dev/null /etc/systemd/system/nginx.service
-			say "the system's nginx service is masked; 'systemctl unmask nginx' undoes it"
+	local package service
+	for package in "${packages[@]}"; do
+		case $package in
+		nginx-light | haproxy) service=${package%-light} ;;
+		*) continue ;;
+		esac
+		if [ -d /etc/systemd/system ] && [ ! -e "/etc/systemd/system/$service.service" ]; then
+			as_root ln -s /dev/null "/etc/systemd/system/$service.service"
+			say "the system's $service service is masked; 'systemctl unmask $service' undoes it"
 		fi
 		if [ ! -e $policy ]; then
 			printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null
 			as_root chmod 755 $policy
 			made_policy=yes
 		fi
-	fi
+	done
 	local status=0
 	{
 		as_root apt-get -qq -o Acquire::Retries=3 update &&

@@ -139,6 +139,8 @@ struct transfer {
 	__u8 flags;
 };
 
+#include "cipher.h"
+
 /* The innermost call into a TLS library that the thread is in. */
 static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
 {
@@ -212,15 +214,7 @@ static __always_inline bool transfer_of_tls(const struct who *who, const struct 
 	}
 	if (!looks_like_tls(&t->cursor))
 		return true;
-	if (tls->socket) {
-		/* The object has gone over to another connection. */
-		tls->born = bpf_ktime_get_ns();
-		tls->bytes[0] = 0;
-		tls->bytes[1] = 0;
-	}
-	conn->flags |= CONN_BOUND;
-	tls->socket = (__u64)t->sk;
-	tls->conn = *conn;
+	tls_bind(tls, t->sk, conn, who->id >> 32);
 	return true;
 }
 
@@ -237,6 +231,8 @@ static __always_inline void report(void *ctx, const struct who *who, struct tran
 		return;
 	if (transfer_of_tls(who, t, conn))
 		return;
+	if (last_cipher && t->direction == DIRECTION_SEND)
+		cipher_sent(who, t, conn);
 	if (!want_tcp || conn->flags & (CONN_TLS | CONN_BOUND))
 		return;
 	if (!(conn->flags & CONN_CLASSIFIED) && t->cursor.memory != MEMORY_NONE) {

@@ -47,6 +47,25 @@ static __always_inline bool cursor_in_kernel(const struct cursor *cursor)
 	return cursor->memory == MEMORY_KERNEL || cursor->memory == MEMORY_KVEC;
 }
 
+/* Where in the process the first segment lies; false if it is none of its. */
+static __always_inline bool cursor_first(const struct cursor *cursor, __u64 *address,
+					 __u64 *length)
+{
+	struct iovec segment = {};
+
+	*address = cursor->base + cursor->offset;
+	*length = ~0ull;
+	if (cursor->memory == MEMORY_USER)
+		return true;
+	if (cursor->memory != MEMORY_IOVEC && cursor->memory != MEMORY_USER_IOVEC)
+		return false;
+	if (!cursor_segment(cursor, &segment) || (__u64)segment.iov_len < cursor->offset)
+		return false;
+	*address = (__u64)segment.iov_base + cursor->offset;
+	*length = (__u64)segment.iov_len - cursor->offset;
+	return true;
+}
+
 /* The first bytes under the cursor, of the first segment only. */
 static __always_inline bool cursor_peek(const struct cursor *cursor, void *to, __u32 size)
 {

@@ -77,6 +77,8 @@ enum conn_flag {
 	CONN_CLOSED = 32,
 	/* That was by a reset. */
 	CONN_RESET = 64,
+	/* The TLS object of it has been freed: another may come. */
+	CONN_VACANT = 128,
 };
 
 /* A TCP connection, by address of its struct sock. */
@@ -88,6 +90,9 @@ struct conn {
 	__u16 local_port;
 	__u16 peer_port;
 	__u16 pad;
+	/* The process whose TLS object it is bound to. */
+	__u32 tgid;
+	__u32 pad2;
 	__u8 local[16];
 	__u8 peer[16];
 };

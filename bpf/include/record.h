@@ -24,6 +24,8 @@ enum record_kind {
 	RECORD_FORK = 6,
 	/* The last thread of a process is gone. */
 	RECORD_EXIT = 7,
+	/* The socket of a TLS object has become known after data of it. */
+	RECORD_BOUND = 10,
 };
 
 enum record_direction {

@@ -262,6 +262,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::Free => bits::COOKIE_FREE.0,
         ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
+        ProbeRole::Ciphertext => bits::COOKIE_CIPHERTEXT.0,
         ProbeRole::EncryptEnter | ProbeRole::EncryptExit => write | bits::COOKIE_RUSTLS.0,
         ProbeRole::DecryptEnter | ProbeRole::DecryptExit => bits::COOKIE_RUSTLS.0,
     }

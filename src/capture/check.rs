@@ -47,7 +47,7 @@ pub fn check(settings: &Settings) -> Result<String> {
     }
     finder.scan(pids.iter().copied());
     let _ = writeln!(text, "TLS libraries");
-    for found in finder.found() {
+    for found in finder.found().iter().filter(|f| !f.only_sockets) {
         let users: Vec<String> = pids
             .iter()
             .filter(|pid| finder.used_by(**pid).contains(&found))

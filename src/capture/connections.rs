@@ -25,6 +25,23 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Takes the addresses and the socket from a record, if they are news.
+    fn learn(&mut self, record: &Record<'_>, tls_of: &mut FxHashMap<(u64, u64), ConnectionKey>) {
+        if self.info.local.is_none()
+            && let Some((local, peer)) = record.addresses()
+        {
+            self.info.local = Some(local);
+            self.info.peer = Some(peer);
+            self.info.namespace = u64::from(record.head.netns);
+            self.info.from_start |= record.has(types::record_flag::FLAG_FROM_START);
+        }
+        if record.head.socket != 0 && self.socket.is_none() {
+            let socket = (record.head.socket, record.head.socket_born);
+            self.socket = Some(socket);
+            tls_of.insert(socket, self.info.key);
+        }
+    }
+
     /// The 64-bit offset next to the last one whose low half is `seq`.
     fn unwrap(&mut self, direction: Direction, seq: u64) -> u64 {
         if self.info.key.source != Source::Tcp {
@@ -63,14 +80,6 @@ pub(super) fn key_of(record: &Record<'_>) -> ConnectionKey {
     }
 }
 
-fn direction_of(record: &Record<'_>) -> Direction {
-    if u32::from(record.head.direction) == types::record_direction::DIRECTION_RECEIVE.0 {
-        Direction::Receive
-    } else {
-        Direction::Send
-    }
-}
-
 impl Connections {
     /// The connection of a data record, made or brought up to date, and its
     /// action. `library` is asked once for each TLS object.
@@ -96,20 +105,8 @@ impl Connections {
             last: [None; 2],
             socket: None,
         });
-        if connection.info.local.is_none()
-            && let Some((local, peer)) = record.addresses()
-        {
-            connection.info.local = Some(local);
-            connection.info.peer = Some(peer);
-            connection.info.namespace = u64::from(record.head.netns);
-            connection.info.from_start |= record.has(types::record_flag::FLAG_FROM_START);
-        }
-        if record.head.socket != 0 && connection.socket.is_none() {
-            let socket = (record.head.socket, record.head.socket_born);
-            connection.socket = Some(socket);
-            self.tls_of.insert(socket, key);
-        }
-        let direction = direction_of(record);
+        connection.learn(record, &mut self.tls_of);
+        let direction = record.direction();
         let offset = connection.unwrap(direction, record.head.offset);
         let action = Action::Data(Data {
             direction,
@@ -119,6 +116,13 @@ impl Connections {
             reason: record.reason(),
         });
         (&connection.info, action)
+    }
+
+    /// The socket of a TLS object has become known.
+    pub(super) fn bound(&mut self, record: &Record<'_>) {
+        if let Some(connection) = self.by_key.get_mut(&key_of(record)) {
+            connection.learn(record, &mut self.tls_of);
+        }
     }
 
     /// What the end of a direction or of a connection means: for the
@@ -133,7 +137,7 @@ impl Connections {
             key = *tls;
             of_socket = true;
         }
-        let direction = direction_of(record);
+        let direction = record.direction();
         if record.kind == Kind::End {
             let connection = self.by_key.get_mut(&key)?;
             // The socket counts ciphertext.

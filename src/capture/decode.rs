@@ -7,6 +7,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::Item;
 use super::clock::Clock;
 use super::connections::{Connections, key_of};
+use super::held::{Held, Kept};
 use super::processes::Processes;
 use super::record::{Kind, Record};
 use crate::event::{Action, Direction, Event, Source, Timestamp};
@@ -16,6 +17,7 @@ use crate::redact::Redact;
 pub(super) struct Decoder {
     clock: Clock,
     connections: Connections,
+    held: Held,
     processes: Processes,
     /// Names of the attached files by number.
     libraries: Vec<Arc<str>>,
@@ -33,6 +35,7 @@ impl Decoder {
         Self {
             clock: Clock::new(),
             connections: Connections::default(),
+            held: Held::default(),
             processes: Processes::new(redact),
             libraries: Vec::new(),
             malformed: 0,
@@ -92,8 +95,18 @@ impl Decoder {
             return true;
         };
         match record.kind {
-            Kind::Data => self.data(&record, handle),
-            Kind::End | Kind::Close => self.end(&record, handle),
+            Kind::Data => {
+                self.held.keep(&record)
+                    || self.release_for(&record, handle) & self.data(&record, handle)
+            }
+            Kind::End | Kind::Close => {
+                self.release_for(&record, handle) & self.end(&record, handle)
+            }
+            Kind::Bound => {
+                let go_on = self.release_for(&record, handle);
+                self.connections.bound(&record);
+                go_on
+            }
             Kind::Exe => {
                 self.processes.executable(&record);
                 true
@@ -111,6 +124,30 @@ impl Decoder {
             }
             Kind::Exit => self.exit(&record, handle),
         }
+    }
+
+    /// Hands on what waits of the object that this later record is of.
+    fn release_for(
+        &mut self,
+        later: &Record<'_>,
+        handle: &mut dyn FnMut(Item<'_>) -> bool,
+    ) -> bool {
+        let mut kept = self.held.take(&key_of(later));
+        for one in &mut kept {
+            one.put_on(&later.head);
+        }
+        self.hand_on(&kept, handle)
+    }
+
+    /// Hands on what has waited long enough for its socket, or all that waits.
+    pub(super) fn release(&mut self, all: bool, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        let kept = self.held.take_due(all);
+        self.hand_on(&kept, handle)
+    }
+
+    fn hand_on(&mut self, kept: &[Kept], handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
+        kept.iter()
+            .fold(true, |go_on, one| self.data(&one.record(), handle) & go_on)
     }
 
     fn data(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
@@ -178,7 +215,8 @@ impl Decoder {
     fn exit(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
         let pid = record.head.pid;
         let time = self.clock.wall(record.head.return_ns);
-        let mut go_on = true;
+        let kept = self.held.take_of_process(pid);
+        let mut go_on = self.hand_on(&kept, handle);
         for info in self.connections.process_ended(pid) {
             go_on &= handle(Item::Event(Event {
                 time,

@@ -25,6 +25,7 @@ mod check;
 mod clock;
 mod connections;
 mod decode;
+mod held;
 mod kernel;
 mod libraries;
 mod load;
@@ -150,6 +151,8 @@ pub struct Capture {
     named: Vec<u32>,
     notices: Vec<String>,
     clock_taken: Instant,
+    /// Nothing new comes.
+    detached: bool,
 }
 
 impl Capture {
@@ -181,6 +184,7 @@ impl Capture {
             libraries: Libraries::default(),
             kernel,
             settings: settings.clone(),
+            detached: false,
             named: Vec::new(),
             notices,
             clock_taken: Instant::now(),
@@ -332,6 +336,7 @@ impl Capture {
         }
         loop {
             let consumed = self.consume(handle)?;
+            self.release(self.detached && consumed == 0, handle);
             self.follow_up()?;
             let left = deadline.saturating_duration_since(Instant::now());
             if consumed > 0 || left.is_zero() || self.shared.borrow().stopped {
@@ -345,6 +350,12 @@ impl Capture {
                 return Ok(());
             }
         }
+    }
+
+    /// Hands on what has waited for its socket, see [`held`].
+    fn release(&self, all: bool, handle: &mut dyn FnMut(Item<'_>) -> bool) {
+        let mut shared = self.shared.borrow_mut();
+        shared.stopped |= !shared.decoder.release(all, handle);
     }
 
     fn consume(&self, handle: &mut dyn FnMut(Item<'_>) -> bool) -> Result<i32> {
@@ -386,6 +397,7 @@ impl Capture {
     /// still be read.
     pub fn detach(&mut self) {
         self.links = Links::default();
+        self.detached = true;
     }
 
     /// What records ask for besides events: new programs may hold new

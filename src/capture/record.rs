@@ -4,7 +4,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::bpf::types;
-use crate::event::{Endpoint, MissingReason, Source};
+use crate::event::{Direction, Endpoint, MissingReason, Source};
 
 /// What kind of record it is; see `bpf/include/record.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,11 @@ pub(super) enum Kind {
     Exe,
     Fork,
     Exit,
+    Bound,
 }
 
 impl Kind {
-    const ALL: [(types::record_kind, Self); 7] = [
+    const ALL: [(types::record_kind, Self); 8] = [
         (types::record_kind::RECORD_DATA, Self::Data),
         (types::record_kind::RECORD_END, Self::End),
         (types::record_kind::RECORD_CLOSE, Self::Close),
@@ -27,6 +28,7 @@ impl Kind {
         (types::record_kind::RECORD_EXE, Self::Exe),
         (types::record_kind::RECORD_FORK, Self::Fork),
         (types::record_kind::RECORD_EXIT, Self::Exit),
+        (types::record_kind::RECORD_BOUND, Self::Bound),
     ];
 }
 
@@ -83,6 +85,14 @@ impl<'a> Record<'a> {
             .into_iter()
             .find(|source| number_of(*source).0 == u32::from(self.head.source))
             .unwrap_or(Source::Tcp)
+    }
+
+    pub(super) fn direction(&self) -> Direction {
+        if u32::from(self.head.direction) == types::record_direction::DIRECTION_RECEIVE.0 {
+            Direction::Receive
+        } else {
+            Direction::Send
+        }
     }
 
     /// The thread's name up to its NUL.

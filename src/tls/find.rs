@@ -72,6 +72,8 @@ pub struct Found {
     pub path: String,
     /// Which file it is.
     pub identity: FileIdentity,
+    /// It only tells which sockets the objects of another use.
+    pub only_sockets: bool,
 }
 
 /// A file that looked like a TLS library and is not attached to.
@@ -260,6 +262,7 @@ impl Finder {
         indexes
             .into_iter()
             .filter_map(|index| self.found.get(index))
+            .filter(|found| !found.only_sockets)
             .collect()
     }
 
@@ -408,6 +411,7 @@ impl Finder {
             library: Arc::clone(&library),
             path: path.clone(),
             identity: identity.clone(),
+            only_sockets: inspection.only_sockets,
         });
         self.remember(key, Some(index));
         Look {

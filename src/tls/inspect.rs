@@ -4,7 +4,7 @@
 use std::fs::File;
 
 use super::elf::{Dynamic, Elf, ElfError};
-use super::library::{LIBRARIES, Library};
+use super::library::{CIPHERTEXT, LIBRARIES, Library, is_candidate};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
@@ -22,6 +22,9 @@ pub struct Inspection {
     pub abi: Abi,
     /// GNU build id.
     pub build_id: Option<Vec<u8>>,
+    /// It is no TLS library by itself: its probes only tell which socket the
+    /// objects of one use.
+    pub only_sockets: bool,
     /// Where to attach.
     pub probes: Vec<Probe>,
 }
@@ -56,21 +59,44 @@ pub fn inspect(
             continue;
         }
         let version = version(&elf, library, path, root);
+        let mut probes = plan::probes(&elf, library, &own, &version);
+        // Where both are in one file.
+        probes.extend(plan::ciphertext(&elf));
         return Ok(Some(Inspection {
             source: library.source,
             abi: library.abi,
             build_id: elf.build_id(),
-            probes: plan::probes(&elf, library, &own, &version),
+            only_sockets: false,
+            probes,
             library: version,
         }));
+    }
+    if let Some(found) = ciphertext(&elf, path) {
+        return Ok(Some(found));
     }
     Ok(rustls::look(&elf)?.map(|(library, probes)| Inspection {
         library,
         source: Source::Rustls,
         abi: Abi::C,
         build_id: elf.build_id(),
+        only_sockets: false,
         probes,
     }))
+}
+/// The library that others write their records by.
+fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
+    let name = path.rsplit(|c| *c == b'/').next()?;
+    if !is_candidate(name) {
+        return None;
+    }
+    Some(Inspection {
+        library: CIPHERTEXT.name.to_owned(),
+        source: Source::OpenSsl,
+        abi: Abi::C,
+        build_id: elf.build_id(),
+        only_sockets: true,
+        probes: vec![plan::ciphertext(elf)?],
+    })
 }
 
 /// Name and version: from a text in the file, from one in the library beside

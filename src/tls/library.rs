@@ -164,16 +164,32 @@ const OPENSSL: Library = Library {
     wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
 };
 
+/// What is handed the records of TLS objects by OpenSSL and its kin, to be sent
+/// or to be kept in memory for somebody who sends them. The same bytes seen
+/// there and on a socket tell whose socket it is.
+pub const CIPHERTEXT: Ciphertext = Ciphertext {
+    name: "libcrypto",
+    files: &["libcrypto"],
+    symbol: "BIO_write",
+};
+
+/// A function that TLS libraries write records by, in a file of its own or in
+/// that of the library.
+#[derive(Debug)]
+pub struct Ciphertext {
+    /// Its name for users.
+    pub name: &'static str,
+    /// How the names of its files begin; as [`Library::files`].
+    pub files: &'static [&'static str],
+    /// The symbol; it takes (BIO, buffer, length).
+    pub symbol: &'static str,
+}
+
 impl Library {
     /// Whether a file of this name may be this library.
     #[must_use]
     pub fn has_file_name(&self, name: &[u8]) -> bool {
-        self.files.iter().any(|prefix| {
-            name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| {
-                rest.first().is_some_and(|c| !c.is_ascii_alphabetic())
-                    && memchr::memmem::find(rest, b".so").is_some()
-            })
-        })
+        is_named(self.files, name)
     }
 
     /// Whether a symbol is one of a pair.
@@ -193,10 +209,22 @@ impl Library {
     }
 }
 
-/// Whether a file of this name may hold a TLS library of the table.
+/// Whether a file of this name may hold a TLS library of the table, or what
+/// such a library writes by.
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
-    LIBRARIES.iter().any(|library| library.has_file_name(name))
+    LIBRARIES.iter().any(|library| library.has_file_name(name)) || is_named(CIPHERTEXT.files, name)
+}
+
+/// Whether one of these names, something that is no letter, and `.so` make up
+/// a file's name.
+fn is_named(files: &[&str], name: &[u8]) -> bool {
+    files.iter().any(|prefix| {
+        name.strip_prefix(prefix.as_bytes()).is_some_and(|rest| {
+            rest.first().is_some_and(|c| !c.is_ascii_alphabetic())
+                && memchr::memmem::find(rest, b".so").is_some()
+        })
+    })
 }
 
 /// Reads `OpenSSL 3.0.19 27 Jan 2026`, `OpenSSL 1.0.2k-fips  26 Jan 2017`,
@@ -275,12 +303,14 @@ mod tests {
             "libssl-81ffa89e.so.1.1",
             "libssl3.so",
             "libnode.so.108",
+            "libcrypto.so.3",
+            "libcrypto-81ffa89e.so.1.1",
         ] {
             assert!(is_candidate(name.as_bytes()), "{name}");
         }
         for name in [
             "libsslutils.so",
-            "libcrypto.so.3",
+            "libcryptography.so",
             "libssl",
             "ssl.so",
             "_ssl.cpython-311-x86_64-linux-gnu.so",

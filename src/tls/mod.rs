@@ -59,6 +59,9 @@ pub enum ProbeRole {
     SendFileEnter,
     /// It ends; as `WriteExit`.
     SendFileExit,
+    /// Bytes are written to a BIO: (BIO, buffer, length). In a call of a TLS
+    /// object these are its records, which somebody will send.
+    Ciphertext,
     /// A key of rustls begins to encrypt a record: the registers hold (where
     /// the result goes, key, message, number of the record).
     EncryptEnter,

@@ -9,10 +9,11 @@
 use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 
 use super::elf::{Elf, Function, ReadAt};
-use super::library::Library;
+use super::library::{CIPHERTEXT, Library};
 use super::{Placement, Probe, ProbeRole};
 use shared::CountAt;
 
+mod emulated;
 mod shared;
 mod state;
 mod walk;
@@ -55,6 +56,19 @@ pub fn probes<R: ReadAt + ?Sized>(
         push(&mut probes, call.enter, call.exit, function.offset);
     }
     probes
+}
+
+/// The probe on the function that a TLS library writes its records by, if the
+/// file has it.
+pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<Probe> {
+    let function = *elf.functions(&[CIPHERTEXT.symbol]).ok()?.first()?;
+    let function = function?;
+    Some(Probe {
+        role: ProbeRole::Ciphertext,
+        offset: emulated::find(elf, &function).unwrap_or(function.offset),
+        placement: Placement::At,
+        stack: 0,
+    })
 }
 
 /// The probes on the functions behind the pairs; none if one of them is not

@@ -20,6 +20,7 @@ mod kernel;
 mod lifecycle;
 mod load;
 mod pcapng;
+mod peers;
 mod processes;
 mod selectors;
 mod views;

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Which socket a TLS object uses that writes into memory: the same ciphertext
+ * is seen twice, when the library hands it to the BIO of the object, and when
+ * somebody, on whatever thread, sends it.
+ *
+ * Included by conn.h, whose part it is.
+ */
+#ifndef HTTPSNIFF_CIPHER_H
+#define HTTPSNIFF_CIPHER_H
+
+/* How much of a record is remembered. Of what is accepted, the last 11 bytes
+ * and more are random. */
+#define CIPHER_BYTES 24
+/* Records at the beginning of a buffer that are looked at. */
+#define CIPHER_RECORDS 4
+
+struct cipher_key {
+	__u64 tgid;
+	__u8 start[CIPHER_BYTES];
+};
+
+/* The object that wrote it; 0: more than one did. */
+struct cipher {
+	__u64 object;
+	__u64 born;
+	/* enum record_source. */
+	__u64 source;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct cipher_key);
+	__type(value, struct cipher);
+} ciphers SEC(".maps");
+
+/* When one was last put there; 0: never, and no send is looked at. */
+__u64 last_cipher = 0;
+
+/*
+ * Whether no two records begin with these 24 bytes: encrypted data, or a hello
+ * with its random number. Not a HelloRetryRequest, whose random number is a
+ * constant (RFC 8446 4.1.3), nor a certificate, a change of cipher spec or an
+ * alert.
+ */
+static __always_inline bool cipher_is_unique(const __u8 *start)
+{
+	if (start[0] == 0x17)
+		return true;
+	if (start[0] != 0x16)
+		return false;
+	if (start[5] == 1)
+		return true;
+	return start[5] == 2 && !(start[11] == 0xcf && start[12] == 0x21 && start[13] == 0xad &&
+				  start[14] == 0x74);
+}
+
+/*
+ * The key of the record at an address, and its size; 0: there is none. A record
+ * that is like others makes a key of zeros.
+ */
+static __always_inline __u64 cipher_key(struct cipher_key *key, __u64 address, __u64 length)
+{
+	__u8 *start = key->start;
+	__u64 size;
+
+	if (length < 5 || bpf_probe_read_user(start, 5, (void *)address))
+		return 0;
+	if (start[0] < 0x14 || start[0] > 0x17 || start[1] != 3 || start[2] > 4)
+		return 0;
+	size = 5 + ((__u64)start[3] << 8 | start[4]);
+	if (size < CIPHER_BYTES || length < CIPHER_BYTES ||
+	    bpf_probe_read_user(start, CIPHER_BYTES, (void *)address) || !cipher_is_unique(start))
+		start[0] = 0;
+	return size;
+}
+
+/* A TLS object stands on this connection from now on. */
+static __always_inline void tls_bind(struct tls_conn *tls, struct sock *sk, struct conn *conn,
+				     __u64 tgid)
+{
+	if (tls->socket) {
+		/* The object has gone over to another connection. */
+		tls->born = bpf_ktime_get_ns();
+		tls->bytes[0] = 0;
+		tls->bytes[1] = 0;
+	}
+	conn->flags = (conn->flags | CONN_BOUND) & ~CONN_VACANT;
+	conn->tgid = tgid;
+	tls->socket = (__u64)sk;
+	tls->conn = *conn;
+}
+
+/* A record of the object begins with these bytes. */
+static __always_inline void cipher_remember(const struct tls_conn *tls, __u64 object, __u8 source,
+					    const struct cipher_key *key)
+{
+	struct cipher fresh = { .object = object, .born = tls->born, .source = source }, *known;
+
+	known = bpf_map_lookup_elem(&ciphers, key);
+	if (known) {
+		if (known->object != object || known->born != tls->born)
+			known->object = 0;
+		return;
+	}
+	bpf_map_update_elem(&ciphers, key, &fresh, BPF_ANY);
+	last_cipher = bpf_ktime_get_ns();
+}
+
+/* The object has written to its BIO. */
+static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 address, __u64 length)
+{
+	struct tls_conn *tls = tls_conn_of(object, tgid);
+	struct cipher_key key = {};
+
+	if (!tls || tls->socket)
+		return;
+	key.tgid = tgid;
+	if (!cipher_key(&key, address, length) || !key.start[0])
+		return;
+	cipher_remember(tls, object, SOURCE_OPENSSL, &key);
+}
+
+/* The connection that an object stood on may get another. */
+static __always_inline void tls_vacate(const struct tls_conn *tls)
+{
+	__u64 key = tls->socket;
+	struct conn *conn;
+
+	if (!key)
+		return;
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (conn && conn->born == tls->conn.born)
+		conn->flags |= CONN_VACANT;
+}
+
+/* What was reported of the object without its socket can be put on it. */
+static __always_inline void tls_report_bound(const struct who *who, const struct tls_conn *tls,
+					     __u64 object, __u8 source)
+{
+	struct record head = {};
+
+	if (!tls->bytes[0] && !tls->bytes[1])
+		return;
+	head.kind = RECORD_BOUND;
+	head.entry_ns = head.return_ns = bpf_ktime_get_ns();
+	record_tls(&head, tls, object, source);
+	record_who(&head, who);
+	emit_bare(&head);
+}
+
+/* Outside of any call into a TLS library, a connection has sent this. */
+static __always_inline void cipher_sent(const struct who *who, const struct transfer *t,
+					struct conn *conn)
+{
+	struct tls_key tls_key = { .tgid = who->id >> 32 };
+	__u64 address, length, offset = 0;
+	struct cipher_key key = {};
+
+	if (conn->flags & CONN_BOUND && conn->tgid == (__u32)tls_key.tgid &&
+	    !(conn->flags & CONN_VACANT))
+		return;
+	if (!cursor_first(&t->cursor, &address, &length))
+		return;
+	if (length > t->skip + t->bytes)
+		length = t->skip + t->bytes;
+	key.tgid = tls_key.tgid;
+	for (int i = 0; i < CIPHER_RECORDS; i++) {
+		struct cipher *cipher = NULL;
+		struct tls_conn *tls;
+		__u64 size;
+
+		size = cipher_key(&key, address + offset, length - offset);
+		if (!size)
+			return;
+		if (key.start[0])
+			cipher = bpf_map_lookup_elem(&ciphers, &key);
+		if (cipher && cipher->object) {
+			tls_key.object = cipher->object;
+			tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
+			if (tls && tls->born == cipher->born) {
+				tls_bind(tls, t->sk, conn, tls_key.tgid);
+				tls_report_bound(who, tls, tls_key.object, cipher->source);
+			}
+			bpf_map_delete_elem(&ciphers, &key);
+			return;
+		}
+		offset += size;
+		if (offset >= length)
+			return;
+	}
+}
+
+#endif

@@ -22,5 +22,6 @@ mod load;
 mod pcapng;
 mod peers;
 mod processes;
+mod rustls;
 mod selectors;
 mod views;

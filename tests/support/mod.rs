@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
 pub(crate) mod process;
+pub(crate) mod rust;
 pub(crate) mod servers;
 pub(crate) mod skip;
 pub(crate) mod tshark;

@@ -19,12 +19,15 @@ pub enum Task {
         address: String,
         certificate: Vec<u8>,
         key: Vec<u8>,
+        certificate_file: String,
+        key_file: String,
     },
     /// Fetch targets over one connection into files of the current folder.
     Fetch {
         host: String,
         address: String,
         certificate: Vec<u8>,
+        certificate_file: String,
         targets: Vec<String>,
         post: Option<PathBuf>,
     },
@@ -39,6 +42,8 @@ pub fn task() -> Task {
             address: format!("{}:{}", arguments[1], arguments[2]),
             certificate: der(&arguments[3]),
             key: der(&arguments[4]),
+            certificate_file: arguments[3].clone(),
+            key_file: arguments[4].clone(),
         };
     }
     let certificate = der(&arguments[1]);
@@ -62,6 +67,7 @@ pub fn task() -> Task {
         host: "localhost".to_owned(),
         address,
         certificate,
+        certificate_file: arguments[1].clone(),
         targets,
         post,
     }

@@ -18,6 +18,7 @@ fn main() {
             address,
             certificate,
             key,
+            ..
         } => {
             let config = ServerConfig::builder()
                 .with_safe_defaults()
@@ -41,6 +42,7 @@ fn main() {
             certificate,
             targets,
             post,
+            ..
         } => {
             let config = ClientConfig::builder()
                 .with_safe_defaults()

@@ -15,6 +15,7 @@ fn main() {
             address,
             certificate,
             key,
+            ..
         } => {
             let config = Arc::new(server(certificate, key));
             let listener = TcpListener::bind(address).unwrap();
@@ -34,6 +35,7 @@ fn main() {
             certificate,
             targets,
             post,
+            ..
         } => {
             let name = host.clone().try_into().unwrap();
             let connection = ClientConnection::new(Arc::new(client(certificate)), name).unwrap();

@@ -30,6 +30,7 @@ async fn run() {
             address,
             certificate,
             key,
+            ..
         } => {
             let acceptor = TlsAcceptor::from(Arc::new(server(certificate, key)));
             let listener = TcpListener::bind(address).await.unwrap();
@@ -54,6 +55,7 @@ async fn run() {
             certificate,
             targets,
             post,
+            ..
         } => {
             let connector = TlsConnector::from(Arc::new(client(certificate)));
             let socket = TcpStream::connect(address).await.unwrap();

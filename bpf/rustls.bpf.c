@@ -231,24 +231,19 @@ static __always_inline bool rustls_decrypted(const __u64 *result, __u64 address,
 	return false;
 }
 
-#define RUSTLS_ADDS_TLS13 17
-
 /* What TLS 1.3, TLS 1.2 with ChaCha20 and with AES-GCM add to the content. */
 static __always_inline bool rustls_adds(__u64 bytes)
 {
-	return bytes == RUSTLS_ADDS_TLS13 || bytes == 16 || bytes == 24;
+	return bytes == 17 || bytes == 16 || bytes == 24;
 }
 
-/*
- * Whoever sends this record has the object's socket. `is_data`: the header will
- * say so; others of TLS 1.2 do not count.
- */
+/* Whoever sends this record of application data has the object's socket. */
 static __always_inline void rustls_remember(const struct tls_conn *tls, __u64 object, __u64 tgid,
-					    const struct rustls_record *record, bool is_data)
+					    const struct rustls_record *record)
 {
 	struct cipher_key key = { .tgid = tgid };
 
-	if (!is_data || record->length < CIPHER_BYTES - 5 ||
+	if (record->length < CIPHER_BYTES - 5 ||
 	    bpf_probe_read_user(key.start + 5, CIPHER_BYTES - 5, (void *)record->address))
 		return;
 	key.start[0] = 0x17;
@@ -394,10 +389,12 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 		return 0;
 	if (call->from_start)
 		tls->from_start = 1;
-	if (direction == DIRECTION_SEND && !tls->socket)
-		rustls_remember(tls, call->object, thread.tgid, &call->record,
-				type == RUSTLS_DATA ||
-					call->record.length - job.left == RUSTLS_ADDS_TLS13);
+	/*
+	 * Not by records of handshakes: in TLS 1.3 they have keys of their own,
+	 * which may be taken for another connection.
+	 */
+	if (direction == DIRECTION_SEND && type == RUSTLS_DATA && !tls->socket)
+		rustls_remember(tls, call->object, thread.tgid, &call->record);
 
 	job.head.direction = direction;
 	job.head.entry_ns = call->entry_ns;

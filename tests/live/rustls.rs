@@ -167,6 +167,13 @@ fn others_with_rustls() {
         &certificate,
     );
     check(&server, &command, &expected, "rustls 0.23");
+    let chunked: Vec<_> = docroot
+        .names()
+        .iter()
+        .map(|name| Expected::get(&format!("/chunked/{name}"), docroot.content(name)))
+        .collect();
+    let expected = [expected, chunked].concat();
+    let targets: Vec<_> = expected.iter().map(|e| e.target.clone()).collect();
     for name in ["release/rustls_stream", "release/rustls21"] {
         let server = serve(&path(name), &docroot, &certificate, &[]);
         let kept = folder();
@@ -175,18 +182,41 @@ fn others_with_rustls() {
     }
 }
 
-/// Keys are made and freed for each connection, at addresses that others had.
+/// Bodies that end with the connection, sent and received.
 #[test]
-fn three_hundred_connections_one_after_another() {
+fn until_the_end() {
     needs_peers!("openssl");
     let _guard = lock::shared();
-    for (name, version) in [
-        ("release/rustls_tokio", "1.3"),
-        ("release/rustls_stream", "1.2"),
-        ("release/rustls21", "1.3"),
-    ] {
+    let docroot = Docroot::new(&[0, 1 << 20]);
+    let certificate = Certificate::new();
+    for name in ["release/rustls_stream", "release/rustls21"] {
+        let server = serve(&path(name), &docroot, &certificate, &[]);
+        for file in docroot.names() {
+            let targets = [format!("/close/{file}")];
+            let expected = [Expected::get(&targets[0], docroot.content(file))];
+            let kept = folder();
+            let client = path(name);
+            let command = fetch(
+                &client,
+                &server.url(),
+                &targets,
+                None,
+                kept.path(),
+                &certificate,
+            );
+            check(&server, &command, &expected, "rustls 0.2");
+        }
+    }
+}
+
+/// Keys are made and freed for each connection, at addresses that others had.
+#[test]
+fn two_hundred_connections_one_after_another() {
+    needs_peers!("openssl");
+    let _guard = lock::shared();
+    for (name, version) in [("release/rustls_tokio", "1.3"), ("release/rustls21", "1.2")] {
         let mut docroot = Docroot::new(&[]);
-        for number in 0..300 {
+        for number in 0..200 {
             docroot.add(
                 &format!("{number}"),
                 &random_bytes(number * 7, number as u64),
@@ -285,11 +315,10 @@ fn a_connection_that_was_open_before() {
 /// Without symbols nothing can be found; that is said, and by its name.
 #[test]
 fn a_stripped_program_is_named() {
-    needs_peers!("nginx", "openssl", "strip");
+    needs_peers!("curl", "openssl", "strip");
     let _guard = lock::shared();
     let docroot = Docroot::new(&[1000]);
     let certificate = Certificate::new();
-    let server = nginx(&docroot, Some(&certificate));
     let kept = folder();
     let stripped = kept.path().join("stripped");
     let status = Command::new("strip")
@@ -299,16 +328,16 @@ fn a_stripped_program_is_named() {
         .status()
         .unwrap();
     assert!(status.success());
+    let server = serve(&stripped, &docroot, &certificate, &[]);
+    // Long enough for silence to be explained, which takes 5 seconds.
+    let run = Httpsniff::new()
+        .json()
+        .args(["--pid", &server.pid().to_string(), "--duration", "9s"])
+        .start();
     let targets = ["/1000.bin".to_owned()];
-    let command = fetch(
-        &stripped,
-        &server.url(),
-        &targets,
-        None,
-        kept.path(),
-        &certificate,
-    );
-    let outcome = Httpsniff::new().json().run(&command).success();
+    let mut command = Client::Curl.get(&server.url(), &targets, kept.path(), Some(&certificate));
+    crate::support::clients::run(&mut command);
+    let outcome = run.join().success();
     assert!(outcome.exchanges().is_empty());
     assert!(outcome.stderr.contains("rustls"), "{}", outcome.stderr);
 }

@@ -117,7 +117,7 @@ pub fn serve(stream: impl Read + Write, folder: &Path) -> io::Result<()> {
     while let Some((start, length)) = head(&mut stream)? {
         let mut words = start.split(' ');
         let (method, target) = (words.next().unwrap(), words.next().unwrap());
-        let mut body = vec![0; length];
+        let mut body = vec![0; length.unwrap_or(0)];
         stream.read_exact(&mut body)?;
         let body = if method == "POST" {
             Some(body)
@@ -131,6 +131,11 @@ pub fn serve(stream: impl Read + Write, folder: &Path) -> io::Result<()> {
         };
         let body = body.unwrap_or_default();
         let stream = stream.get_mut();
+        if target.starts_with("/close/") {
+            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n\r\n")?;
+            stream.write_all(&body)?;
+            return stream.flush();
+        }
         if target.starts_with("/chunked/") {
             write!(
                 stream,
@@ -167,29 +172,30 @@ pub fn fetch(
             .and_then(|folder| file(folder, target))
             .unwrap_or_default();
         let method = if post.is_some() { "POST" } else { "GET" };
-        let head = format!(
+        let request = format!(
             "{method} {target} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        write_both(stream.get_mut(), head.as_bytes(), &body)?;
+        write_both(stream.get_mut(), request.as_bytes(), &body)?;
         stream.get_mut().flush()?;
-        let (_, length) = head_of_answer(&mut stream)?;
-        let mut answer = vec![0; length];
-        stream.read_exact(&mut answer)?;
+        let (start, length) = head(&mut stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        assert!(start.contains(" 200"), "{start}");
+        let mut answer = Vec::new();
+        if let Some(length) = length {
+            answer.resize(length, 0);
+            stream.read_exact(&mut answer)?;
+        } else {
+            stream.read_to_end(&mut answer)?;
+        }
         std::fs::write(number.to_string(), answer)?;
     }
     Ok(())
 }
 
-fn head_of_answer(stream: &mut impl BufRead) -> io::Result<(String, usize)> {
-    let (start, length) = head(stream)?.ok_or(io::ErrorKind::UnexpectedEof)?;
-    assert!(start.contains(" 200 "), "{start}");
-    Ok((start, length))
-}
-
-/// Start line and Content-Length; `None` at the end of the connection.
-fn head(stream: &mut impl BufRead) -> io::Result<Option<(String, usize)>> {
-    let (mut start, mut length) = (String::new(), 0);
+/// Start line and Content-Length, if it has one; `None` at the end of the
+/// connection.
+fn head(stream: &mut impl BufRead) -> io::Result<Option<(String, Option<usize>)>> {
+    let (mut start, mut length) = (String::new(), None);
     loop {
         let mut line = String::new();
         if stream.read_line(&mut line)? == 0 {
@@ -204,7 +210,7 @@ fn head(stream: &mut impl BufRead) -> io::Result<Option<(String, usize)>> {
         } else if let Some((name, value)) = line.split_once(": ")
             && name.eq_ignore_ascii_case("content-length")
         {
-            length = value.parse().unwrap();
+            length = Some(value.parse().unwrap());
         }
     }
 }

@@ -32,7 +32,10 @@ fn main() {
                 let connection = ServerConnection::new(config.clone()).unwrap();
                 let folder = folder.clone();
                 std::thread::spawn(move || {
-                    let _ = peers::serve(StreamOwned::new(connection, socket), &folder);
+                    let mut stream = StreamOwned::new(connection, socket);
+                    let _ = peers::serve(&mut stream, &folder);
+                    stream.conn.send_close_notify();
+                    let _ = stream.conn.complete_io(&mut stream.sock);
                 });
             }
         }

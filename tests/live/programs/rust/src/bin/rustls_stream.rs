@@ -26,6 +26,8 @@ fn main() {
                 std::thread::spawn(move || {
                     let mut socket = socket;
                     let _ = peers::serve(Stream::new(&mut connection, &mut socket), &folder);
+                    connection.send_close_notify();
+                    let _ = connection.complete_io(&mut socket);
                 });
             }
         }

@@ -29,8 +29,8 @@ struct {
 #include "state.bpf.c"
 #include "socket.bpf.c"
 #include "kprobe.bpf.c"
-#include "rustls.bpf.c"
 #include "tls.bpf.c"
+#include "rustls.bpf.c"
 #include "process.bpf.c"
 
 enum tls_cookie unused_cookie __attribute__((unused));

@@ -10,7 +10,8 @@
  * or copies it. RDI is the address of the result, RSI the key, RDX the address
  * of the message, RCX the number of the record under this key.
  *
- * Part of tls.bpf.c: its programs come here for places of rustls.
+ * Programs of their own, because those of tls.bpf.c have no stack left; the
+ * cookies are the same.
  */
 
 /*
@@ -315,19 +316,23 @@ static __always_inline struct rustls_call *rustls_call_of(const struct thread_ke
 	return call;
 }
 
-static __always_inline int rustls_enter(struct pt_regs *ctx, const struct who *who, __u64 sp,
-					__u32 direction)
+static __always_inline int rustls_enter(struct pt_regs *ctx, __u64 cookie)
 {
-	struct thread_key thread = { .tgid = who->id >> 32, .task = (__u32)who->id };
+	__u32 direction = cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE;
 	__u64 result = PT_REGS_PARM1(ctx), key = PT_REGS_PARM2(ctx), message = PT_REGS_PARM3(ctx);
 	__u64 sequence = PT_REGS_PARM4(ctx);
-	struct rustls_call *call = rustls_call_of(&thread);
+	struct tls_site site = { .cookie = cookie };
+	struct rustls_call *call;
+	struct who who;
 
+	if (!tls_site(ctx, &site, &who))
+		return 0;
+	call = rustls_call_of(&site.key);
 	if (!call) {
 		count_lost(LOST_CALLS, 1);
 		return 0;
 	}
-	call->sp = sp;
+	call->sp = site.sp;
 	call->result = result;
 	call->entry_ns = bpf_ktime_get_ns();
 	call->stale = 0;
@@ -335,7 +340,7 @@ static __always_inline int rustls_enter(struct pt_regs *ctx, const struct who *w
 		call->sp = 0;
 		return 0;
 	}
-	rustls_object(ctx, call, thread.tgid, key, sequence, direction);
+	rustls_object(ctx, call, site.key.tgid, key, sequence, direction);
 	if (direction == DIRECTION_RECEIVE) {
 		__u64 address, length, plain;
 		__u8 type;
@@ -348,17 +353,21 @@ static __always_inline int rustls_enter(struct pt_regs *ctx, const struct who *w
 	return 0;
 }
 
-static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *who, __u64 sp,
-				       __u32 direction, __u8 library, void *emitters)
+static __always_inline int rustls_exit(struct pt_regs *ctx, __u64 cookie, void *emitters)
 {
-	struct thread_key thread = { .tgid = who->id >> 32, .task = (__u32)who->id };
-	struct rustls_call *call = bpf_map_lookup_elem(&rustls_calls, &thread);
+	__u32 direction = cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE;
+	__u8 library = cookie >> COOKIE_LIBRARY_SHIFT, type = 0;
+	struct tls_site site = { .cookie = cookie };
 	__u64 address, length, plain = 0;
+	struct rustls_call *call;
 	struct tls_conn *tls;
+	struct who who;
 	struct job job;
-	__u8 type = 0;
 
-	if (!call || call->sp != sp)
+	if (!tls_site(ctx, &site, &who))
+		return 0;
+	call = bpf_map_lookup_elem(&rustls_calls, &site.key);
+	if (!call || call->sp != site.sp)
 		return 0;
 	call->sp = 0;
 	if (bpf_probe_read_user(call->words, sizeof(call->words), (void *)call->result))
@@ -384,7 +393,7 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 		job.cursor.base = address;
 		job.left = plain;
 	}
-	tls = tls_conn_of(call->object, thread.tgid);
+	tls = tls_conn_of(call->object, site.key.tgid);
 	if (!tls)
 		return 0;
 	if (call->from_start)
@@ -394,7 +403,7 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 	 * which may be taken for another connection.
 	 */
 	if (direction == DIRECTION_SEND && type == RUSTLS_DATA && !tls->socket)
-		rustls_remember(tls, call->object, thread.tgid, &call->record);
+		rustls_remember(tls, call->object, site.key.tgid, &call->record);
 
 	job.head.direction = direction;
 	job.head.entry_ns = call->entry_ns;
@@ -402,7 +411,7 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 	job.head.offset = tls->bytes[direction & 1];
 	job.head.library = library;
 	record_tls(&job.head, tls, call->object, SOURCE_RUSTLS);
-	record_who(&job.head, who);
+	record_who(&job.head, &who);
 	if (type == RUSTLS_ALERT && direction == DIRECTION_RECEIVE && tls->bytes[1]) {
 		__u8 alert[2] = { 1, 1 };
 
@@ -416,6 +425,30 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, const struct who *wh
 		return 0;
 	tls->bytes[direction & 1] += job.left;
 	job.head.kind = RECORD_DATA;
-	emit(ctx, who->id, &job, emitters);
+	emit(ctx, who.id, &job, emitters);
 	return 0;
+}
+
+SEC("uprobe")
+int rustls_single_enter(struct pt_regs *ctx)
+{
+	return rustls_enter(ctx, cookie_of(ctx));
+}
+
+SEC("uprobe")
+int rustls_single_exit(struct pt_regs *ctx)
+{
+	return rustls_exit(ctx, cookie_of(ctx), &tls_emitters);
+}
+
+SEC("uprobe.multi")
+int rustls_multi_enter(struct pt_regs *ctx)
+{
+	return rustls_enter(ctx, bpf_get_attach_cookie(ctx));
+}
+
+SEC("uprobe.multi")
+int rustls_multi_exit(struct pt_regs *ctx)
+{
+	return rustls_exit(ctx, bpf_get_attach_cookie(ctx), &tls_multi_emitters);
 }

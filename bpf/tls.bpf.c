@@ -32,8 +32,6 @@ enum tls_cookie {
 	COOKIE_PEEK_FLAG = 1024,
 	/* Bytes are written to a BIO (second and third argument). */
 	COOKIE_CIPHERTEXT = 2048,
-	/* A key of rustls encrypts (COOKIE_WRITE) or decrypts a record. */
-	COOKIE_RUSTLS = 8192,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -58,13 +56,15 @@ struct tls_site {
 	 * have stacks that move: from its upper end, which no growth changes.
 	 */
 	__u64 sp;
+	/* Lower and upper end of a goroutine's stack. */
+	__u64 stack[2];
 };
 
 /* Who is here; false if it is not to be watched. */
 static __always_inline bool tls_site(struct pt_regs *ctx, struct tls_site *site, struct who *who)
 {
 	__s64 below = (__s16)(site->cookie >> COOKIE_STACK_SHIFT);
-	__u64 g = ctx->r14, upper_end = 0;
+	__u64 g = ctx->r14;
 
 	if (!watch_current(who))
 		return false;
@@ -73,10 +73,10 @@ static __always_inline bool tls_site(struct pt_regs *ctx, struct tls_site *site,
 	site->sp = PT_REGS_SP(ctx) + below * 8;
 	if (site->cookie & COOKIE_GO) {
 		/* runtime.g begins with its stack's lower and upper end. */
-		if (bpf_probe_read_user(&upper_end, sizeof(upper_end), (void *)(g + 8)))
+		if (bpf_probe_read_user(site->stack, sizeof(site->stack), (void *)g))
 			return false;
 		site->key.task = g;
-		site->sp -= upper_end;
+		site->sp -= site->stack[1];
 	}
 	return true;
 }
@@ -139,7 +139,7 @@ static __always_inline int tls_made(const struct who *who, __u64 object)
 }
 
 /* BIO_write(bio, buffer, length): in a call of an object these are its records. */
-static __always_inline int tls_ciphertext(__u64 address, __u64 length)
+static __always_inline int tls_ciphertext(__u64 sp, __u64 address, __u64 length)
 {
 	__u64 id = bpf_get_current_pid_tgid();
 	struct thread_key key = { .tgid = id >> 32, .task = (__u32)id };
@@ -149,9 +149,69 @@ static __always_inline int tls_ciphertext(__u64 address, __u64 length)
 	if (!thread || !thread->depth)
 		return 0;
 	call = tls_call_of(thread);
-	if (call)
+	if (call && is_above(call, sp))
 		cipher_written(call->object, key.tgid, address, length);
 	return 0;
+}
+
+/*
+ * Go's handshake of a connection begins. That of one that has transferred data
+ * is another one at the same address, which its socket will tell, or a
+ * renegotiation.
+ */
+static __always_inline void go_begun(const struct who *who, __u64 object)
+{
+	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
+
+	if (!tls) {
+		tls_made(who, object);
+	} else if (!tls->bytes[0] && !tls->bytes[1]) {
+		/* Reads and writes may be waiting for the handshake: counted. */
+		tls->born = bpf_ktime_get_ns();
+		tls->from_start = 1;
+		tls->socket = 0;
+		tls->closing = 0;
+	}
+}
+
+/* Whether a call of a Go program counts for the end of its object. */
+static __always_inline bool go_counts(const struct tls_call *call, __u64 cookie)
+{
+	return cookie & COOKIE_GO && call->direction != DIRECTION_NONE &&
+	       !(call->flags & CALL_INNER);
+}
+
+/*
+ * Close has been called, perhaps while other goroutines read and write. The one
+ * of them that returns last is the end of the object.
+ */
+static __always_inline int go_close(const struct who *who, __u64 object, __u8 source)
+{
+	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
+
+	if (!tls)
+		return 0;
+	/* Before the count is looked at: there it is the other way round. */
+	__sync_fetch_and_add(&tls->closing, 1);
+	if (!tls->calls)
+		tls_forget(who, object, source);
+	return 0;
+}
+
+/* Whether the error that a Go function returns, in RBX and RCX, is io.EOF. */
+static __always_inline bool go_eof(__u64 error)
+{
+	/* errors.errorString, a string: its address and length. */
+	struct {
+		__u64 text;
+		__u64 length;
+	} string;
+	char text[3];
+
+	return !bpf_probe_read_user(&string, sizeof(string), (void *)error) &&
+	       string.length == sizeof(text) &&
+	       !bpf_probe_read_user(text, sizeof(text), (void *)string.text) && text[0] == 'E' &&
+	       text[1] == 'O' && text[2] == 'F';
 }
 
 /* A function begins. */
@@ -165,25 +225,28 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	struct tls_call *call, *outer;
 	struct tls_thread *thread;
 	struct who who;
+	bool again;
 
 	/* Or clang chooses an address in ctx, which the verifier refuses. */
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
 	asm volatile("" : "+r"(object), "+r"(buffer), "+r"(length));
 	asm volatile("" : "+r"(go_object), "+r"(go_buffer));
 	if (cookie & COOKIE_CIPHERTEXT)
-		return tls_ciphertext(buffer, length);
+		return tls_ciphertext(PT_REGS_SP(ctx), buffer, length);
 	if (!tls_site(ctx, &site, &who))
 		return 0;
-	if (cookie & COOKIE_RUSTLS)
-		return rustls_enter(ctx, &who, site.sp, direction);
 	if (cookie & COOKIE_GO) {
 		/* RAX, RBX, RCX: the last is C's fourth argument. */
 		object = go_object;
 		buffer = go_buffer;
 		length = fourth;
 	}
+	if (cookie & COOKIE_FREE && cookie & COOKIE_GO)
+		return go_close(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (cookie & COOKIE_FREE)
 		return tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
+	if (cookie & COOKIE_GO && cookie & COOKIE_NO_DATA)
+		go_begun(&who, object);
 	if (cookie & COOKIE_FIFTH)
 		count_at = fifth;
 	else if (cookie & COOKIE_EX)
@@ -196,6 +259,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		count_lost(LOST_CALLS, 1);
 		return 0;
 	}
+	call = tls_call_of(thread);
+	again = call && call->sp == site.sp && call->object == object;
 	tls_unwind(thread, site.sp);
 	depth = thread->depth;
 	if (depth >= TLS_DEPTH) {
@@ -218,15 +283,33 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		call->flags |= CALL_UNSURE;
 	if (cookie & COOKIE_NO_BUFFER)
 		call->flags |= CALL_NO_BUFFER;
+	if (cookie & COOKIE_GO && buffer - site.stack[0] < site.stack[1] - site.stack[0]) {
+		call->flags |= CALL_ON_STACK;
+		call->buffer -= site.stack[1];
+	}
+	/* A function of Go begins anew when its stack has grown. */
+	if (go_counts(call, cookie) && !again) {
+		struct tls_conn *tls = tls_conn_of(object, site.key.tgid);
+
+		if (tls)
+			__sync_fetch_and_add(&tls->calls, 1);
+	}
 	thread->depth = depth + 1;
 	return 0;
 }
 
 /* How many bytes a call has transferred: < 0 failed, 0 end of the stream. */
-static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie, __u64 result)
+static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie, __u64 result,
+				       __u64 error)
 {
 	int ret = (int)result;
 	__u64 count = 0;
+
+	if (cookie & COOKIE_GO) {
+		if (result || call->direction != DIRECTION_RECEIVE)
+			return result && result <= call->length ? (__s64)result : -1;
+		return go_eof(error) ? 0 : -1;
+	}
 
 	if (ret > 0 && cookie & (COOKIE_EX | COOKIE_FIFTH | COOKIE_SHARED)) {
 		if (bpf_probe_read_user(&count, sizeof(count), (void *)call->count_at) || !count)
@@ -236,7 +319,7 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 	if (ret > 0)
 		return ret;
 	/* 0 is close_notify, but not of a read of 0 bytes. */
-	if (ret || (cookie & (COOKIE_EX | COOKIE_GO) && !(cookie & COOKIE_SHARED)) ||
+	if (ret || (cookie & COOKIE_EX && !(cookie & COOKIE_SHARED)) ||
 	    !call->length || call->direction != DIRECTION_RECEIVE)
 		return -1;
 	return 0;
@@ -245,11 +328,12 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 /* A function ends. */
 static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emitters)
 {
-	__u64 result = PT_REGS_RC(ctx);
+	__u64 result = PT_REGS_RC(ctx), error = ctx->cx;
 	struct tls_site site = { .cookie = cookie };
 	struct tls_thread *thread;
 	struct tls_call *call, done;
 	struct tls_conn *tls;
+	bool ended = false;
 	struct who who;
 	struct job job;
 	__s64 count;
@@ -258,10 +342,6 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		return 0;
 	if (cookie & COOKIE_NEW)
 		return tls_made(&who, result);
-	if (cookie & COOKIE_RUSTLS)
-		return rustls_exit(ctx, &who, site.sp,
-				   cookie & COOKIE_WRITE ? DIRECTION_SEND : DIRECTION_RECEIVE,
-				   cookie >> COOKIE_LIBRARY_SHIFT, emitters);
 	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
 	if (!thread || !thread->depth)
 		return 0;
@@ -273,18 +353,24 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	thread->depth--;
 	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE)
 		return 0;
-	count = tls_count(&done, cookie, result);
-	if (count < 0)
-		return 0;
-	if (done.flags & CALL_UNSURE) {
+	count = tls_count(&done, cookie, result, error);
+	/* At the end of the stream perhaps after the object's. */
+	if (go_counts(&done, cookie) || done.flags & CALL_UNSURE || !count)
 		tls = tls_conn_known(done.object, site.key.tgid);
-		if (!tls || !(tls->socket || tls->from_start))
-			return 0;
-	} else {
+	else if (count > 0)
 		tls = tls_conn_of(done.object, site.key.tgid);
-		if (!tls)
-			return 0;
+	else
+		return 0;
+	if (!tls || (done.flags & CALL_UNSURE && !(tls->socket || tls->from_start)))
+		return 0;
+	if (go_counts(&done, cookie)) {
+		__sync_fetch_and_add(&tls->calls, -1);
+		ended = tls->closing && !tls->calls;
 	}
+	if (count < 0 && !ended)
+		return 0;
+	if (count > 0 && (thread->depth || last_cipher))
+		tls_in_tls(&who, tls_call_of(thread), &done, tls, count);
 
 	__builtin_memset(&job, 0, sizeof(job));
 	job.head.direction = done.direction;
@@ -294,17 +380,27 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	record_tls(&job.head, tls, done.object, cookie >> COOKIE_SOURCE_SHIFT);
 	record_who(&job.head, &who);
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
-	if (!count) {
-		if (tls->bytes[1]) {
-			job.head.kind = RECORD_END;
-			emit_bare(&job.head);
-		}
+	if (count > 0)
+		tls->bytes[done.direction & 1] += count;
+	if (ended) {
+		bool seen = tls->bytes[0] || tls->bytes[1];
+		struct tls_key key = { .object = done.object, .tgid = site.key.tgid };
+
+		/* Another one that returns now may have done it. */
+		if (!bpf_map_delete_elem(&tls_conns, &key) && seen)
+			job.then = RECORD_CLOSE;
+	} else if (!count ? tls->bytes[1] != 0 : cookie & COOKIE_GO && go_eof(error)) {
+		job.then = RECORD_END;
+	}
+	if (count <= 0) {
+		emit_then(&job);
 		return 0;
 	}
-	tls->bytes[done.direction & 1] += count;
 	job.head.kind = RECORD_DATA;
 	job.cursor.memory = done.flags & CALL_NO_BUFFER ? MEMORY_NONE : MEMORY_USER;
 	job.cursor.base = done.buffer;
+	if (done.flags & CALL_ON_STACK)
+		job.cursor.base += site.stack[1];
 	job.left = count;
 	emit(ctx, who.id, &job, emitters);
 	return 0;

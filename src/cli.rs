@@ -201,6 +201,12 @@ pub struct Cli {
     #[arg(long, help_heading = "Capture")]
     pub no_tls: bool,
 
+    /// Watch where functions of TLS libraries end by plain uprobes on their last instructions,
+    /// not by return probes (chosen by itself where the kernel's return probes would kill
+    /// programs that confine themselves by seccomp)
+    #[arg(long, help_heading = "Capture")]
+    pub no_uretprobes: bool,
+
     /// A TLS library or program to attach to, beside those that are found
     #[arg(long, value_name = "FILE", help_heading = "Capture")]
     pub lib: Vec<PathBuf>,

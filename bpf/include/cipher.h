@@ -76,10 +76,31 @@ static __always_inline __u64 cipher_key(struct cipher_key *key, __u64 address, _
 	return size;
 }
 
+/* Whether a TLS object is known to stand on this connection. */
+static __always_inline bool tls_stands_on(const struct tls_conn *tls, struct sock *sk,
+					  const struct conn *conn)
+{
+	const __u64 *one = (const __u64 *)tls->conn.peer, *other = (const __u64 *)conn->peer;
+
+	if (tls->socket != (__u64)sk)
+		return false;
+	if (tls->conn.born == conn->born)
+		return true;
+	/* When the table was full its entry was made anew. */
+	return tls->conn.local_port == conn->local_port &&
+	       tls->conn.peer_port == conn->peer_port && tls->conn.netns == conn->netns &&
+	       one[0] == other[0] && one[1] == other[1];
+}
+
 /* A TLS object stands on this connection from now on. */
 static __always_inline void tls_bind(struct tls_conn *tls, struct sock *sk, struct conn *conn,
 				     __u64 tgid)
 {
+	if (tls_stands_on(tls, sk, conn)) {
+		conn->born = tls->conn.born;
+		conn->flags |= CONN_BOUND;
+		return;
+	}
 	if (tls->socket) {
 		/* The object has gone over to another connection. */
 		tls->born = bpf_ktime_get_ns();
@@ -108,13 +129,22 @@ static __always_inline void cipher_remember(const struct tls_conn *tls, __u64 ob
 	last_cipher = bpf_ktime_get_ns();
 }
 
+/* Whether the connection that an object stood on is still the same. */
+static __always_inline bool socket_is_there(const struct tls_conn *tls)
+{
+	__u64 key = tls->socket;
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	return conn && conn->born == tls->conn.born;
+}
+
 /* The object has written to its BIO. */
 static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 address, __u64 length)
 {
 	struct tls_conn *tls = tls_conn_of(object, tgid);
 	struct cipher_key key = {};
 
-	if (!tls || tls->socket)
+	if (!tls || (tls->socket && socket_is_there(tls)))
 		return;
 	key.tgid = tgid;
 	if (!cipher_key(&key, address, length) || !key.start[0])
@@ -150,8 +180,11 @@ static __always_inline void tls_report_bound(const struct who *who, const struct
 	emit_bare(&head);
 }
 
-/* Outside of any call into a TLS library, a connection has sent this. */
-static __always_inline void cipher_sent(const struct who *who, const struct transfer *t,
+/*
+ * A connection has sent this: if an object has written it, the object stands
+ * on the connection. True if so.
+ */
+static __always_inline bool cipher_sent(const struct who *who, const struct transfer *t,
 					struct conn *conn)
 {
 	struct tls_key tls_key = { .tgid = who->id >> 32 };
@@ -160,9 +193,9 @@ static __always_inline void cipher_sent(const struct who *who, const struct tran
 
 	if (conn->flags & CONN_BOUND && conn->tgid == (__u32)tls_key.tgid &&
 	    !(conn->flags & CONN_VACANT))
-		return;
+		return false;
 	if (!cursor_first(&t->cursor, &address, &length))
-		return;
+		return false;
 	if (length > t->skip + t->bytes)
 		length = t->skip + t->bytes;
 	key.tgid = tls_key.tgid;
@@ -173,7 +206,7 @@ static __always_inline void cipher_sent(const struct who *who, const struct tran
 
 		size = cipher_key(&key, address + offset, length - offset);
 		if (!size)
-			return;
+			return false;
 		if (key.start[0])
 			cipher = bpf_map_lookup_elem(&ciphers, &key);
 		if (cipher && cipher->object) {
@@ -184,12 +217,56 @@ static __always_inline void cipher_sent(const struct who *who, const struct tran
 				tls_report_bound(who, tls, tls_key.object, cipher->source);
 			}
 			bpf_map_delete_elem(&ciphers, &key);
-			return;
+			return false;
 		}
 		offset += size;
 		if (offset >= length)
-			return;
+			return false;
 	}
+	return false;
+}
+
+/*
+ * What an object carries may be the records of another one: TLS in TLS, to a
+ * server behind an https proxy. That one then stands on the same socket.
+ * `inner` is the call that this one was made in, if there is one.
+ */
+static __always_inline void tls_in_tls(const struct who *who, const struct tls_call *inner,
+				       const struct tls_call *call, const struct tls_conn *tls,
+				       __u64 count)
+{
+	struct tls_key tls_key = { .tgid = who->id >> 32 };
+	struct cipher_key key = { .tgid = who->id >> 32 };
+	struct cipher *cipher;
+	struct tls_conn *other;
+
+	if (!tls->socket || call->flags & CALL_NO_BUFFER)
+		return;
+	if (!cipher_key(&key, call->buffer, count))
+		return;
+	if (inner) {
+		if (inner->object == call->object ||
+		    (inner->direction != call->direction && inner->direction != DIRECTION_NONE))
+			return;
+		tls_key.object = inner->object;
+		other = tls_conn_of(tls_key.object, tls_key.tgid);
+	} else {
+		if (!key.start[0] || call->direction != DIRECTION_SEND)
+			return;
+		cipher = bpf_map_lookup_elem(&ciphers, &key);
+		if (!cipher || !cipher->object)
+			return;
+		tls_key.object = cipher->object;
+		other = bpf_map_lookup_elem(&tls_conns, &tls_key);
+		if (other && other->born != cipher->born)
+			other = NULL;
+		bpf_map_delete_elem(&ciphers, &key);
+	}
+	if (!other || other->socket)
+		return;
+	other->socket = tls->socket;
+	other->conn = tls->conn;
+	tls_report_bound(who, other, tls_key.object, SOURCE_OPENSSL);
 }
 
 #endif

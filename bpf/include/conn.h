@@ -141,6 +141,9 @@ struct transfer {
 
 #include "cipher.h"
 
+/* More than a library and a BIO of the program have on the stack. */
+#define STACK_OF_CALL (256 << 10)
+
 /* The innermost call into a TLS library that the thread is in. */
 static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
 {
@@ -175,6 +178,24 @@ static __always_inline struct tls_thread *tls_thread_here(const struct who *who)
 }
 
 /*
+ * Whether this is on the stack that the call was made on, and in it. Programs
+ * with several stacks for a thread (fibers) may have gone over to another one.
+ */
+static __always_inline bool is_above(const struct tls_call *call, __u64 sp)
+{
+	return sp <= call->sp && call->sp - sp < STACK_OF_CALL;
+}
+
+/* As that, for the system call that runs. */
+static __always_inline bool on_stack_of(const struct tls_call *call)
+{
+	/* Goroutines: counted from the end of the stack, which is checked. */
+	if ((__s64)call->sp < 0)
+		return true;
+	return is_above(call, BPF_CORE_READ(user_registers(), sp));
+}
+
+/*
  * True if the transfer belongs to a TLS library on this thread. Then it is
  * ciphertext (with kernel TLS the plaintext once more) and never shown; it
  * tells which socket the TLS object uses.
@@ -205,15 +226,13 @@ static __always_inline bool transfer_of_tls(const struct who *who, const struct 
 	tls = tls_conn_of(call->object, who->id >> 32);
 	if (!tls)
 		return true;
-	if (tls->socket == (__u64)t->sk && tls->conn.local_port == conn->local_port &&
-	    tls->conn.peer_port == conn->peer_port && tls->conn.netns == conn->netns) {
-		/* Also when the table was full and its entry was made anew. */
-		conn->born = tls->conn.born;
-		conn->flags |= CONN_BOUND;
-		return true;
+	if (!tls_stands_on(tls, t->sk, conn)) {
+		if (!looks_like_tls(&t->cursor) || !on_stack_of(call))
+			return true;
+		/* A BIO that writes may send what others have written as well. */
+		if (last_cipher && t->direction == DIRECTION_SEND && cipher_sent(who, t, conn))
+			return true;
 	}
-	if (!looks_like_tls(&t->cursor))
-		return true;
 	tls_bind(tls, t->sk, conn, who->id >> 32);
 	return true;
 }
@@ -276,7 +295,7 @@ static __always_inline void report_end(struct sock *sk, struct conn *conn, __u8 
 	head.kind = kind;
 	head.source = SOURCE_TCP;
 	head.direction = direction;
-	head.flags = flags;
+	head.flags = flags | (conn->flags & CONN_BOUND ? FLAG_BOUND : 0);
 	head.object = (__u64)sk;
 	head.born = conn->born;
 	head.offset = seq;

@@ -24,6 +24,8 @@ struct job {
 	__u64 left;
 	/* Of them, bytes that may still be copied. */
 	__u64 quota;
+	/* enum record_kind of a record without data behind all, or 0. */
+	__u64 then;
 };
 
 struct {
@@ -67,6 +69,18 @@ static __always_inline void emit_missing(struct job *job, __u8 reason)
 	job->head.reason = reason;
 	emit_bare(&job->head);
 	job->left = 0;
+}
+
+/* What follows the data of a job. */
+static __always_inline void emit_then(struct job *job)
+{
+	if (!job->then)
+		return;
+	job->head.kind = job->then;
+	job->head.len = 0;
+	job->head.missing = 0;
+	job->head.reason = 0;
+	emit_bare(&job->head);
 }
 
 /*
@@ -183,16 +197,17 @@ static __always_inline bool emit_one(struct job *job)
 static __always_inline void emit(void *ctx, __u64 id, struct job *job, void *emitters)
 {
 	job->quota = call_limit;
-	if (!emit_one(job))
-		return;
-	if (bpf_map_update_elem(&jobs, &id, job, BPF_ANY)) {
+	if (emit_one(job)) {
+		if (!bpf_map_update_elem(&jobs, &id, job, BPF_ANY)) {
+			bpf_tail_call(ctx, emitters, 0);
+			count_lost(LOST_CALLS, 1);
+			count_lost(LOST_BYTES, job->left);
+			bpf_map_delete_elem(&jobs, &id);
+			return;
+		}
 		emit_missing(job, REASON_CALL_LIMIT);
-		return;
 	}
-	bpf_tail_call(ctx, emitters, 0);
-	count_lost(LOST_CALLS, 1);
-	count_lost(LOST_BYTES, job->left);
-	bpf_map_delete_elem(&jobs, &id);
+	emit_then(job);
 }
 
 static __always_inline int run_emitter(void *ctx, void *emitters)
@@ -203,14 +218,14 @@ static __always_inline int run_emitter(void *ctx, void *emitters)
 	if (!job)
 		return 0;
 	for (int i = 0; i < RECORDS_PER_EMITTER; i++) {
-		if (!emit_one(job)) {
-			bpf_map_delete_elem(&jobs, &id);
-			return 0;
-		}
+		if (!emit_one(job))
+			goto done;
 	}
 	bpf_tail_call(ctx, emitters, 0);
 	/* Only here when 33 calls were not enough. */
 	emit_missing(job, REASON_CALL_LIMIT);
+done:
+	emit_then(job);
 	bpf_map_delete_elem(&jobs, &id);
 	return 0;
 }

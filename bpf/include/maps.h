@@ -129,6 +129,12 @@ struct tls_conn {
 	__u64 bytes[2];
 	/* Its making was seen. */
 	__u64 from_start;
+	/*
+	 * Go: calls that transfer data and have not returned, and whether Close
+	 * has been called: the last of them is the object's end.
+	 */
+	__u64 calls;
+	__u64 closing;
 	/* The socket below it, 0 when unknown, and its facts. */
 	__u64 socket;
 	struct conn conn;
@@ -150,6 +156,8 @@ enum tls_call_flag {
 	CALL_UNSURE = 2,
 	/* Bytes are transferred that are in no buffer of the process. */
 	CALL_NO_BUFFER = 4,
+	/* The buffer is on the goroutine's stack: its distance from the end. */
+	CALL_ON_STACK = 8,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

@@ -60,6 +60,8 @@ enum record_flag {
 	FLAG_CUT = 4,
 	/* `entry_ns` is a guess: the end of the call. */
 	FLAG_NO_ENTRY = 8,
+	/* RECORD_END: TLS was on the socket, and `offset` counts ciphertext. */
+	FLAG_BOUND = 64,
 };
 
 struct record {

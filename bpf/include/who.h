@@ -63,22 +63,25 @@ enum bpf_func_id___any {
 /* sizeof(union thread_union) on x86-64 without KASAN, 4.0 to 7.2. */
 #define KERNEL_STACK_SIZE 16384
 
-/* A register that the process had when it entered the kernel. */
-static __always_inline bool user_register_r14(__u64 *value)
+/* The registers that the process had when it entered the kernel. */
+static __always_inline struct pt_regs *user_registers(void)
 {
-	struct pt_regs *regs;
-
 	if (bpf_core_enum_value_exists(enum bpf_func_id___any, BPF_FUNC_task_pt_regs___any)) {
 		struct task_struct *task = (void *)bpf_get_current_task_btf();
 
-		regs = (void *)bpf_task_pt_regs((void *)task);
+		return (void *)bpf_task_pt_regs((void *)task);
 	} else {
 		struct task_struct *task = (void *)bpf_get_current_task();
 
-		regs = (void *)BPF_CORE_READ(task, stack) + KERNEL_STACK_SIZE -
+		return (void *)BPF_CORE_READ(task, stack) + KERNEL_STACK_SIZE -
 		       bpf_core_type_size(struct pt_regs);
 	}
-	*value = BPF_CORE_READ(regs, r14);
+}
+
+/* A register that the process had when it entered the kernel. */
+static __always_inline bool user_register_r14(__u64 *value)
+{
+	*value = BPF_CORE_READ(user_registers(), r14);
 	return true;
 }
 

@@ -2,6 +2,7 @@
 //! an offset outside the file.
 #![no_main]
 
+use httpsniff::tls::Returns;
 use httpsniff::tls::elf::Elf;
 use httpsniff::tls::library::LIBRARIES;
 use httpsniff::tls::plan;
@@ -20,8 +21,11 @@ fuzz_target!(|bytes: &[u8]| {
             return;
         };
         let version = version.unwrap_or_default();
-        for probe in plan::probes(&elf, library, &functions, &version) {
-            assert!(probe.offset < bytes.len() as u64);
+        for returns in [Returns::Probes, Returns::Exits] {
+            let probes = plan::probes(&elf, library, &functions, &version, returns);
+            for probe in probes.unwrap_or_default() {
+                assert!(probe.offset < bytes.len() as u64);
+            }
         }
     }
 });

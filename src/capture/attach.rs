@@ -12,12 +12,15 @@ use super::bpf::{HttpsniffSkel, types};
 use super::kernel::Kernel;
 use super::record::number_of;
 use super::{Plaintext, Settings, load};
+use crate::event::Source;
 use crate::tls::{Abi, Placement, Probe, ProbeRole, Target};
 
 /// Attachments; dropping them detaches.
 #[derive(Default)]
 pub(super) struct Links {
     links: Vec<Link>,
+    /// Those in TLS libraries.
+    tls: Vec<Link>,
     /// On kernels without cookies: the TLS programs by what a cookie would say.
     copies: FxHashMap<u64, HttpsniffSkel<'static>>,
 }
@@ -26,14 +29,18 @@ impl Drop for Links {
     /// Each detachment waits for the kernel's readers (20 ms and more), so
     /// all wait at the same time.
     fn drop(&mut self) {
-        std::thread::scope(|scope| {
-            for link in self.links.drain(..) {
-                // Where no thread can be had, the closure and the link in it
-                // are dropped here.
-                let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
-            }
-        });
+        detach(self.links.drain(..).chain(self.tls.drain(..)));
     }
+}
+
+fn detach(links: impl Iterator<Item = Link>) {
+    std::thread::scope(|scope| {
+        for link in links {
+            // Where no thread can be had, the closure and the link in it
+            // are dropped here.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
+        }
+    });
 }
 
 impl Links {
@@ -123,6 +130,11 @@ impl Links {
         Ok(())
     }
 
+    /// Detaches from all TLS libraries.
+    pub(super) fn detach_tls(&mut self) {
+        detach(self.tls.drain(..));
+    }
+
     /// The hooks in one file that holds a TLS library.
     pub(super) fn attach_tls(&mut self, to: &Tls<'_>, target: &Target, number: u8) -> Result<()> {
         // By descriptor: whatever the path names by now, this is the file
@@ -149,10 +161,11 @@ impl Links {
             (true, Placement::At),
             (false, Placement::At),
         ] {
-            let program = if exits {
-                &progs.tls_multi_exit
-            } else {
-                &progs.tls_multi_enter
+            let program = match (target.source, exits) {
+                (Source::Rustls, true) => &progs.rustls_multi_exit,
+                (Source::Rustls, false) => &progs.rustls_multi_enter,
+                (_, true) => &progs.tls_multi_exit,
+                (_, false) => &progs.tls_multi_enter,
             };
             let chosen: Vec<_> = target
                 .probes
@@ -174,7 +187,8 @@ impl Links {
                 retprobe: placement == Placement::Return,
                 ..UprobeMultiOpts::default()
             };
-            self.add(program.attach_uprobe_multi_with_opts(-1, path, "", options))?;
+            let link = program.attach_uprobe_multi_with_opts(-1, path, "", options);
+            self.tls.push(link?);
         }
         Ok(())
     }
@@ -200,13 +214,15 @@ impl Links {
                         to.settings,
                         to.kernel,
                         cookie,
+                        target.source == Source::Rustls,
                     )?),
                 }
             };
-            let program = if probe.role.is_exit() {
-                &skel.progs.tls_single_exit
-            } else {
-                &skel.progs.tls_single_enter
+            let program = match (target.source, probe.role.is_exit()) {
+                (Source::Rustls, true) => &skel.progs.rustls_single_exit,
+                (Source::Rustls, false) => &skel.progs.rustls_single_enter,
+                (_, true) => &skel.progs.tls_single_exit,
+                (_, false) => &skel.progs.tls_single_enter,
             };
             let options = UprobeOpts {
                 retprobe: probe.placement == Placement::Return,
@@ -215,7 +231,7 @@ impl Links {
             };
             let offset = usize::try_from(probe.offset)?;
             let link = program.attach_uprobe_with_opts(-1, path, offset, options);
-            self.links.push(link?);
+            self.tls.push(link?);
         }
         Ok(())
     }
@@ -263,7 +279,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
         ProbeRole::Ciphertext => bits::COOKIE_CIPHERTEXT.0,
-        ProbeRole::EncryptEnter | ProbeRole::EncryptExit => write | bits::COOKIE_RUSTLS.0,
-        ProbeRole::DecryptEnter | ProbeRole::DecryptExit => bits::COOKIE_RUSTLS.0,
+        ProbeRole::EncryptEnter | ProbeRole::EncryptExit => write,
+        ProbeRole::DecryptEnter | ProbeRole::DecryptExit => 0,
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Connection {
     last: [Option<u64>; 2],
     /// For TLS objects: the socket below, as in the table of sockets.
     socket: Option<(u64, u64)>,
+    /// That socket was reset.
+    reset: bool,
 }
 
 impl Connection {
@@ -104,6 +106,7 @@ impl Connections {
             pid: record.head.pid,
             last: [None; 2],
             socket: None,
+            reset: false,
         });
         connection.learn(record, &mut self.tls_of);
         let direction = record.direction();
@@ -137,15 +140,25 @@ impl Connections {
             key = *tls;
             of_socket = true;
         }
+        let reset = record.has(types::record_flag::FLAG_RESET);
+        if of_socket && key.source == Source::Go {
+            // What a goroutine has written is reported when its call returns.
+            // By then another may have closed the socket; the object's own
+            // end comes when all have returned.
+            let connection = self.by_key.get_mut(&key)?;
+            connection.reset |= reset && record.kind == Kind::Close;
+            return None;
+        }
         let direction = record.direction();
         if record.kind == Kind::End {
             let connection = self.by_key.get_mut(&key)?;
             // The socket counts ciphertext.
-            let offset = (!of_socket).then(|| connection.unwrap(direction, record.head.offset));
+            let ciphertext = of_socket || record.has(types::record_flag::FLAG_BOUND);
+            let offset = (!ciphertext).then(|| connection.unwrap(direction, record.head.offset));
             return Some((connection.info.clone(), Action::End { direction, offset }));
         }
         let connection = self.remove(&key)?;
-        let reset = record.has(types::record_flag::FLAG_RESET);
+        let reset = reset || connection.reset;
         Some((connection.info, Action::Close { reset }))
     }
 
@@ -189,6 +202,7 @@ mod tests {
             pid: 1,
             last: [None; 2],
             socket: None,
+            reset: false,
         }
     }
 

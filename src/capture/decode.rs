@@ -145,6 +145,12 @@ impl Decoder {
         self.hand_on(&kept, handle)
     }
 
+    /// Processes with TLS objects whose socket stays unknown, since the last
+    /// call.
+    pub(super) fn take_unplaced(&mut self) -> Vec<u32> {
+        self.held.take_pids()
+    }
+
     fn hand_on(&mut self, kept: &[Kept], handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
         kept.iter()
             .fold(true, |go_on, one| self.data(&one.record(), handle) & go_on)

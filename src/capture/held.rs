@@ -29,6 +29,8 @@ pub(super) struct Held {
     /// What was written by these has not been sent in time: their records
     /// wait no more.
     given_up: FxHashSet<ConnectionKey>,
+    /// Their processes, since last asked.
+    pids: Vec<u32>,
 }
 
 struct Object {
@@ -121,10 +123,13 @@ impl Held {
         for key in due {
             let of_object = self.take(&key);
             // One that has only read may yet write.
-            if of_object
+            let written = of_object
                 .iter()
-                .any(|kept| kept.record().direction() == Direction::Send)
-            {
+                .find(|kept| kept.record().direction() == Direction::Send);
+            if let Some(written) = written {
+                if !self.pids.contains(&written.head.pid) {
+                    self.pids.push(written.head.pid);
+                }
                 if self.given_up.len() >= MAX_GIVEN_UP {
                     self.given_up.clear();
                 }
@@ -133,6 +138,11 @@ impl Held {
             records.extend(of_object);
         }
         records
+    }
+
+    /// Processes that have waited in vain since the last call.
+    pub(super) fn take_pids(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.pids)
     }
 
     /// What waits of a process, which has ended.

@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 use libbpf_rs::btf::{Btf, types as btf};
 use rustix::thread::{CapabilitySet, capabilities};
 
+use super::confined;
+
 /// The kernel's own description of its types.
 const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
 /// What `bpf_ringbuf` and the CO-RE accesses need.
@@ -58,6 +60,14 @@ impl Kernel {
                 .type_by_name::<btf::Typedef<'_>>("btf_trace_sock_send_length")
                 .is_some(),
         })
+    }
+}
+
+impl Kernel {
+    /// Whether return probes leave programs alone that confine themselves.
+    pub(super) fn uretprobes_are_safe(self) -> bool {
+        // Where it cannot be tried it may be one that kills.
+        !confined::may_kill(&release()) || confined::kills() == Some(false)
     }
 }
 

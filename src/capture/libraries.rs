@@ -9,6 +9,8 @@ use crate::tls::guess::guess_tls;
 pub(super) struct Libraries {
     pub(super) finder: Finder,
     attached: usize,
+    /// Attached to, but not at every place.
+    aside: Vec<Target>,
 }
 
 impl Libraries {
@@ -17,6 +19,28 @@ impl Libraries {
     pub(super) fn add(&mut self) -> u8 {
         self.attached += 1;
         u8::try_from(self.attached).unwrap_or(0)
+    }
+
+    /// A file has been attached to.
+    pub(super) fn set_aside(&mut self, target: Target) {
+        if target.if_needed.is_some() {
+            self.aside.push(target);
+        }
+    }
+
+    /// The files of a process that are to be attached to at their other place
+    /// too, because it has TLS objects whose socket stays unknown.
+    pub(super) fn needed_by(&mut self, pid: u32) -> Vec<Target> {
+        if self.aside.is_empty() {
+            return Vec::new();
+        }
+        let files = self.finder.mapped_by(pid);
+        let needed = |target: &mut Target| files.iter().any(|f| f.identity == target.identity);
+        let mut targets: Vec<_> = self.aside.extract_if(.., needed).collect();
+        for target in &mut targets {
+            target.probes = target.if_needed.take().into_iter().collect();
+        }
+        targets
     }
 
     /// Looks for libraries in processes that have a new program, and in those

@@ -92,6 +92,10 @@ fn choose(
         (&mut progs.tls_emitter, single),
         (&mut progs.tls_single_enter, single && kernel.cookies),
         (&mut progs.tls_single_exit, single && kernel.cookies),
+        (&mut progs.rustls_single_enter, single && kernel.cookies),
+        (&mut progs.rustls_single_exit, single && kernel.cookies),
+        (&mut progs.rustls_multi_enter, multi),
+        (&mut progs.rustls_multi_exit, multi),
         (&mut progs.tls_multi_emitter, multi),
         (&mut progs.tls_multi_enter, multi),
         (&mut progs.tls_multi_exit, multi),
@@ -107,6 +111,7 @@ pub(super) fn load_for_cookie(
     settings: &Settings,
     kernel: Kernel,
     cookie: u64,
+    rustls: bool,
 ) -> Result<HttpsniffSkel<'static>> {
     let storage = Box::leak(Box::new(MaybeUninit::uninit()));
     let mut open = HttpsniffSkelBuilder::default()
@@ -117,7 +122,12 @@ pub(super) fn load_for_cookie(
         rodata.fixed_cookie = cookie;
     }
     for mut program in open.open_object_mut().progs_mut() {
-        let wanted = program.name() == "tls_single_enter" || program.name() == "tls_single_exit";
+        let family = if rustls { "rustls" } else { "tls" };
+        let wanted = program
+            .name()
+            .to_str()
+            .and_then(|name| name.strip_prefix(family))
+            .is_some_and(|rest| matches!(rest, "_single_enter" | "_single_exit"));
         program.set_autoload(wanted);
     }
     let shared: Vec<_> = main.object().maps().collect();

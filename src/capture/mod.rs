@@ -17,12 +17,14 @@ use libbpf_rs::{MapCore as _, MapFlags, RingBuffer, RingBufferBuilder};
 use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::procfs;
 use crate::redact::Redact;
-use crate::tls::Abi;
+use crate::tls::find::Finder;
+use crate::tls::{Abi, Returns};
 
 mod attach;
 mod bpf;
 mod check;
 mod clock;
+mod confined;
 mod connections;
 mod decode;
 mod held;
@@ -70,6 +72,9 @@ pub struct Settings {
     pub no_tcp: bool,
     /// Leave TLS libraries alone (`--no-tls`).
     pub no_tls: bool,
+    /// Watch the ends of their functions by uprobes, not by return probes
+    /// (`--no-uretprobes`).
+    pub no_uretprobes: bool,
     /// Files to attach to, from `--lib`.
     pub libraries: Vec<std::path::PathBuf>,
     /// Processes to watch, in the caller's pid namespace; empty: all.
@@ -195,9 +200,29 @@ impl Capture {
             capture.watch(pid, settings.follow)?;
         }
         if !settings.no_tls {
+            capture.choose_returns();
             capture.attach_libraries()?;
         }
         Ok(capture)
+    }
+
+    /// Return probes, unless they are not wanted or would do harm.
+    fn choose_returns(&mut self) {
+        if self.settings.no_uretprobes || !self.kernel.uretprobes_are_safe() {
+            self.libraries.finder.returns = Returns::Exits;
+        }
+    }
+
+    /// Detaches from all TLS libraries and attaches to those that are there:
+    /// what a stop and a start are for the watched programs.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn reattach(&mut self) -> Result<()> {
+        self.links.detach_tls();
+        self.libraries.finder = Finder::default();
+        self.choose_returns();
+        self.attach_libraries()
     }
 
     fn watch_users(&self) -> Result<()> {
@@ -249,7 +274,7 @@ impl Capture {
             };
             match self.links.attach_tls(&to, &target, number) {
                 Ok(()) if target.abi == Abi::Go => self.see_goroutines(),
-                Ok(()) => {}
+                Ok(()) => self.libraries.set_aside(target),
                 Err(error) if named => return Err(error),
                 Err(error) => self.notices.push(format!("{error:#}")),
             }
@@ -413,7 +438,28 @@ impl Capture {
             let why = self.libraries.why_not(pid);
             self.shared.borrow_mut().decoder.explain_tls(pid, why);
         }
+        self.place_objects();
         Ok(())
+    }
+
+    /// Where objects do not come to be on a socket, all that they write is
+    /// looked at.
+    fn place_objects(&mut self) {
+        let unplaced = self.shared.borrow_mut().decoder.take_unplaced();
+        for target in unplaced
+            .into_iter()
+            .flat_map(|pid| self.libraries.needed_by(pid))
+        {
+            let to = Tls {
+                skel: &self.skel,
+                settings: &self.settings,
+                kernel: self.kernel,
+            };
+            // Its records carry no number.
+            if let Err(error) = self.links.attach_tls(&to, &target, 0) {
+                self.notices.push(format!("{error:#}"));
+            }
+        }
     }
 
     /// These connections' bytes need not be copied any more; they are still

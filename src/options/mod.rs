@@ -121,6 +121,8 @@ pub struct Live {
     pub no_tcp: bool,
     /// TLS libraries are left alone.
     pub no_tls: bool,
+    /// The ends of their functions are watched without return probes.
+    pub no_uretprobes: bool,
     /// Files to attach to.
     pub libraries: Vec<PathBuf>,
     /// Processes to watch; empty: all, or COMMAND's.
@@ -245,6 +247,7 @@ fn contradictions(cli: &Cli, around: &Surroundings) -> Result<(), Failure> {
             (cli.backend.is_some(), "--backend"),
             (cli.no_tcp, "--no-tcp"),
             (cli.no_tls, "--no-tls"),
+            (cli.no_uretprobes, "--no-uretprobes"),
             (!cli.lib.is_empty(), "--lib"),
             (cli.buffer.is_some(), "--buffer"),
             (cli.check, "--check"),
@@ -366,6 +369,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         backend: cli.backend.unwrap_or(BackendName::Auto),
         no_tcp: cli.no_tcp,
         no_tls: cli.no_tls,
+        no_uretprobes: cli.no_uretprobes,
         libraries: cli.lib,
         pids,
         follow: cli.follow || command.is_some(),

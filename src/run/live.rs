@@ -117,6 +117,7 @@ fn settings(options: &Options, live: &Live) -> Settings {
         },
         no_tcp: live.no_tcp,
         no_tls: live.no_tls,
+        no_uretprobes: live.no_uretprobes,
         libraries: live.libraries.clone(),
         pids: live.pids.clone(),
         follow: live.follow,

@@ -18,12 +18,14 @@ use goblin::elf::{Header, ProgramHeader, SectionHeader};
 
 mod dynamic;
 mod patterns;
+mod places;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 pub use dynamic::Dynamic;
 pub use patterns::NamePattern;
+pub use places::Place;
 pub use symbols::Function;
 
 /// Longest run of notes that is searched for a build id, in bytes.
@@ -47,9 +49,25 @@ pub enum ElfError {
     /// A part is missing or contradicts another.
     #[error("damaged ELF file: {0}")]
     Malformed(&'static str),
+    /// A Go program with TLS that cannot be read.
+    #[error("crypto/tls of {library} cannot be attached to: {reason}")]
+    Go {
+        /// Name and version: `Go 1.16.15`.
+        library: String,
+        /// Why.
+        reason: crate::tls::golang::Unreadable,
+    },
     /// Larger than what is read.
     #[error("its {0} is larger than httpsniff reads")]
     TooLarge(&'static str),
+    /// Not all the ends of its functions are known, and return probes are
+    /// not to be used.
+    #[error(
+        "not all instructions at which its functions return could be found, and return probes \
+         are left out (--no-uretprobes, or because this kernel's would kill programs that \
+         confine themselves by seccomp)"
+    )]
+    Exits,
     /// The read failed.
     #[error("cannot read it: {0}")]
     Io(#[from] io::Error),
@@ -207,6 +225,18 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
         })?;
         let offset = (address - segment.p_vaddr).checked_add(segment.p_offset)?;
         (offset < self.size).then_some(offset)
+    }
+
+    /// The address at which the code at a file offset is loaded.
+    pub(super) fn code_address(&self, offset: u64) -> Option<u64> {
+        let segment = self.segments.iter().find(|segment| {
+            segment.p_type == PT_LOAD
+                && segment.p_flags & PF_X != 0
+                && offset
+                    .checked_sub(segment.p_offset)
+                    .is_some_and(|inside| inside < segment.p_filesz)
+        })?;
+        (offset - segment.p_offset).checked_add(segment.p_vaddr)
     }
 
     /// File offset of what is loaded at `address`.

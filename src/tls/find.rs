@@ -23,7 +23,7 @@ use super::library::is_candidate;
 use super::loader::System;
 use super::maps::{self, Mapping};
 use super::root::{Root, open_link};
-use super::{FileIdentity, Target};
+use super::{FileIdentity, Returns, Target};
 
 /// How many files are remembered. A machine executes from some thousands.
 const MAX_KNOWN: usize = 64 << 10;
@@ -92,6 +92,8 @@ pub struct Skipped {
 /// keep the probes of a target as long as the finder that gave it.
 #[derive(Debug, Default)]
 pub struct Finder {
+    /// How the ends of functions are to be watched.
+    pub returns: Returns,
     /// Mount namespace and root directory whose system libraries were looked
     /// at.
     roots: FxHashSet<(u64, u64, u64)>,
@@ -207,7 +209,7 @@ impl Finder {
             path: shown.clone(),
             reason,
         })?;
-        match inspect(&file, &full, Some(&root)) {
+        match inspect(&file, &full, Some(&root), self.returns) {
             Err(reason) => Err(TlsError::Elf {
                 path: shown,
                 reason,
@@ -246,6 +248,14 @@ impl Finder {
     /// looked at before counts: see [`process`](Self::process).
     #[must_use]
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
+        let mut found = self.mapped_by(pid);
+        found.retain(|found| !found.only_sockets);
+        found
+    }
+
+    /// As [`used_by`](Self::used_by), with the files that only tell sockets.
+    #[must_use]
+    pub fn mapped_by(&self, pid: u32) -> Vec<&Found> {
         let mut indexes: Vec<usize> = Vec::new();
         if let Ok(text) = maps::read(pid) {
             let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
@@ -262,7 +272,6 @@ impl Finder {
         indexes
             .into_iter()
             .filter_map(|index| self.found.get(index))
-            .filter(|found| !found.only_sockets)
             .collect()
     }
 
@@ -366,9 +375,10 @@ impl Finder {
             };
         }
         let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_candidate);
-        let inspection = match inspect(&file, path, root) {
+        let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
+                let go = matches!(nothing, Err(ElfError::Go { .. }));
                 let reason = match nothing {
                     // It may be readable next time.
                     Err(ElfError::Io(error)) => {
@@ -378,7 +388,7 @@ impl Finder {
                     Err(error) => error.to_string(),
                     _ => "it has no SSL_read and SSL_write".to_owned(),
                 };
-                if named {
+                if named || go {
                     self.skip(path, reason);
                 }
                 self.remember(key, None);
@@ -424,6 +434,7 @@ impl Finder {
                 abi: inspection.abi,
                 library,
                 probes: inspection.probes,
+                if_needed: inspection.if_needed,
             }),
         }
     }

@@ -8,7 +8,7 @@ use super::library::{CIPHERTEXT, LIBRARIES, Library, is_candidate};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe, rustls};
+use super::{Abi, Probe, Returns, golang, rustls};
 use crate::event::Source;
 
 /// What is in a file.
@@ -27,11 +27,14 @@ pub struct Inspection {
     pub only_sockets: bool,
     /// Where to attach.
     pub probes: Vec<Probe>,
+    /// Where to attach once there is need; see [`Target`](super::Target).
+    pub if_needed: Option<Probe>,
 }
 
 /// Looks for the functions of all libraries at once; `None` when it has none
 /// of them. `path` and `root` say where the file is, to find the library
-/// beside it that knows the version.
+/// beside it that knows the version; `returns` how the ends of functions are to
+/// be watched.
 ///
 /// # Errors
 /// When it is no program or library of this machine, or damaged.
@@ -39,9 +42,25 @@ pub fn inspect(
     file: &File,
     path: &[u8],
     root: Option<&Root>,
+    returns: Returns,
 ) -> Result<Option<Inspection>, ElfError> {
     let elf = Elf::open(file)?;
     elf.native()?;
+    if let Some(go) = golang::look(&elf) {
+        let library = go.library;
+        return match go.probes {
+            Ok(probes) => Ok(Some(Inspection {
+                library,
+                build_id: elf.build_id(),
+                only_sockets: false,
+                source: Source::Go,
+                abi: Abi::Go,
+                probes,
+                if_needed: None,
+            })),
+            Err(reason) => Err(ElfError::Go { library, reason }),
+        };
+    }
     let names: Vec<&str> = LIBRARIES
         .iter()
         .flat_map(|library| library.calls.iter().map(|call| call.symbol))
@@ -59,7 +78,8 @@ pub fn inspect(
             continue;
         }
         let version = version(&elf, library, path, root);
-        let mut probes = plan::probes(&elf, library, &own, &version);
+        let mut probes =
+            plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?;
         // Where both are in one file.
         probes.extend(plan::ciphertext(&elf));
         return Ok(Some(Inspection {
@@ -68,25 +88,36 @@ pub fn inspect(
             build_id: elf.build_id(),
             only_sockets: false,
             probes,
+            if_needed: plan::all_ciphertext(&elf),
             library: version,
         }));
     }
     if let Some(found) = ciphertext(&elf, path) {
         return Ok(Some(found));
     }
-    Ok(rustls::look(&elf)?.map(|(library, probes)| Inspection {
+    let Some((library, probes)) = rustls::look(&elf)? else {
+        return Ok(None);
+    };
+    Ok(Some(Inspection {
         library,
         source: Source::Rustls,
         abi: Abi::C,
         build_id: elf.build_id(),
         only_sockets: false,
-        probes,
+        probes: plan::place(&elf, probes, returns).ok_or(ElfError::Exits)?,
+        if_needed: None,
     }))
 }
+
 /// The library that others write their records by.
 fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
     let name = path.rsplit(|c| *c == b'/').next()?;
     if !is_candidate(name) {
+        return None;
+    }
+    let probes = plan::ciphertext(elf);
+    let if_needed = plan::all_ciphertext(elf);
+    if probes.is_empty() && if_needed.is_none() {
         return None;
     }
     Some(Inspection {
@@ -95,7 +126,8 @@ fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
         abi: Abi::C,
         build_id: elf.build_id(),
         only_sockets: true,
-        probes: vec![plan::ciphertext(elf)?],
+        probes,
+        if_needed,
     })
 }
 

@@ -164,25 +164,31 @@ const OPENSSL: Library = Library {
     wrapping_kin: &["LibreSSL", "AWS-LC", "BoringSSL"],
 };
 
-/// What is handed the records of TLS objects by OpenSSL and its kin, to be sent
-/// or to be kept in memory for somebody who sends them. The same bytes seen
-/// there and on a socket tell whose socket it is.
+/// How OpenSSL and its kin hand records to BIOs, whose owner sends them. The
+/// same bytes seen there and on a socket tell whose socket it is.
 pub const CIPHERTEXT: Ciphertext = Ciphertext {
     name: "libcrypto",
     files: &["libcrypto"],
-    symbol: "BIO_write",
+    all: "BIO_write",
+    tables: ["BIO_s_mem", "BIO_s_bio"],
+    // node::crypto::NodeBIO::Write(bio_st*, char const*, int)
+    functions: &["_ZN4node6crypto7NodeBIO5WriteEP6bio_stPKci"],
 };
 
-/// A function that TLS libraries write records by, in a file of its own or in
-/// that of the library.
+/// The functions that TLS records are written by, in a file of their own or in
+/// that of the library. They take (BIO, buffer, length).
 #[derive(Debug)]
 pub struct Ciphertext {
-    /// Its name for users.
+    /// The name of the file of their own, for users.
     pub name: &'static str,
-    /// How the names of its files begin; as [`Library::files`].
+    /// How the names of such files begin; as [`Library::files`].
     pub files: &'static [&'static str],
-    /// The symbol; it takes (BIO, buffer, length).
-    pub symbol: &'static str,
+    /// The symbol that all records come by.
+    pub all: &'static str,
+    /// Symbols of functions that return a `BIO_METHOD` of BIOs in memory.
+    pub tables: [&'static str; 2],
+    /// Symbols of functions that write into memory.
+    pub functions: &'static [&'static str],
 }
 
 impl Library {

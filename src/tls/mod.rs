@@ -9,6 +9,7 @@ use crate::event::Source;
 
 pub mod elf;
 pub mod find;
+pub mod golang;
 pub mod guess;
 mod identity;
 pub mod inspect;
@@ -102,6 +103,17 @@ pub enum Placement {
     Return,
 }
 
+/// How the ends of functions are watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Returns {
+    /// By return probes: the kernel replaces the return address.
+    #[default]
+    Probes,
+    /// By uprobes on all instructions that return, or the library is not
+    /// attached to: where return probes do harm.
+    Exits,
+}
+
 /// One place to attach to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Probe {
@@ -157,4 +169,7 @@ pub struct Target {
     pub abi: Abi,
     /// Where to attach.
     pub probes: Vec<Probe>,
+    /// Where to attach besides once a process that uses the file has TLS
+    /// objects whose socket stays unknown: others would pay for it.
+    pub if_needed: Option<Probe>,
 }

@@ -9,11 +9,15 @@
 use goblin::elf::header::{EM_AARCH64, EM_X86_64};
 
 use super::elf::{Elf, Function, ReadAt};
-use super::library::{CIPHERTEXT, Library};
-use super::{Placement, Probe, ProbeRole};
+use super::library::Library;
+use super::{Placement, Probe, ProbeRole, Returns};
+pub use ciphertext::{all_ciphertext, ciphertext};
 use shared::CountAt;
+pub(super) use walk::decode;
 
+mod ciphertext;
 mod emulated;
+pub mod exits;
 mod shared;
 mod state;
 mod walk;
@@ -23,12 +27,15 @@ const MAX_WRAPPER: u64 = 512;
 
 /// The probes for a library whose functions were found in a file, `functions`
 /// in the order of `library.calls`. `version` is what the file calls itself.
+/// `None` when the ends of the functions cannot be watched as `returns` says.
 pub fn probes<R: ReadAt + ?Sized>(
     elf: &Elf<'_, R>,
     library: &Library,
     functions: &[Option<Function>],
     version: &str,
-) -> Vec<Probe> {
+    returns: Returns,
+) -> Option<Vec<Probe>> {
+    let place = |probes| place(elf, probes, returns);
     let find = |symbol: &str| {
         let Some(index) = library.calls.iter().position(|c| c.symbol == symbol) else {
             // What is not probed is looked for only where it is asked about.
@@ -39,9 +46,11 @@ pub fn probes<R: ReadAt + ?Sized>(
     let mut probes = if library.wraps(version) {
         Vec::new()
     } else {
-        behind(elf, library, find)
+        // Often they end in a jump through a table: then the symbols are left.
+        place(behind(elf, library, find)).unwrap_or_default()
     };
     let covered = !probes.is_empty();
+    let mut symbols = Vec::with_capacity(2 * library.calls.len());
     for (call, function) in library.calls.iter().zip(functions) {
         let Some(function) = function else { continue };
         // Or every byte would be seen twice.
@@ -53,22 +62,70 @@ pub fn probes<R: ReadAt + ?Sized>(
         {
             continue;
         }
-        push(&mut probes, call.enter, call.exit, function.offset);
+        push(&mut symbols, call.enter, call.exit, function.offset);
     }
-    probes
+    probes.extend(place(symbols)?);
+    Some(probes)
 }
 
-/// The probe on the function that a TLS library writes its records by, if the
-/// file has it.
-pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<Probe> {
-    let function = *elf.functions(&[CIPHERTEXT.symbol]).ok()?.first()?;
-    let function = function?;
-    Some(Probe {
-        role: ProbeRole::Ciphertext,
-        offset: emulated::find(elf, &function).unwrap_or(function.offset),
-        placement: Placement::At,
-        stack: 0,
-    })
+/// The same probes with those on returns as `returns` says; `None` when they
+/// cannot be so.
+pub fn place<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    probes: Vec<Probe>,
+    returns: Returns,
+) -> Option<Vec<Probe>> {
+    match returns {
+        Returns::Probes => Some(probes),
+        Returns::Exits => at_exits(elf, &probes),
+    }
+}
+
+/// The same probes with those on returns placed on the instructions that
+/// return; `None` when it is not certain that all of them have been found.
+fn at_exits<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, probes: &[Probe]) -> Option<Vec<Probe>> {
+    let mut placed: Vec<Probe> = Vec::with_capacity(2 * probes.len());
+    for probe in probes {
+        if probe.placement == Placement::At {
+            placed.push(*probe);
+            continue;
+        }
+        let function = Function {
+            offset: probe.offset,
+            address: elf.code_address(probe.offset)?,
+            size: 0,
+        };
+        let Some(exits) = exits::of(elf, &function) else {
+            match probe.role {
+                // What it tells is known a little later without it.
+                ProbeRole::NewExit => continue,
+                ProbeRole::HandshakeExit => {
+                    placed.retain(|p| p.role != ProbeRole::HandshakeEnter);
+                    continue;
+                }
+                _ => return None,
+            }
+        };
+        for exit in exits {
+            // Two functions may share an exit; what ends there is known by its
+            // entry, if both mean the same.
+            let shared = placed
+                .iter()
+                .find(|p| p.offset == exit.offset && p.role.is_exit());
+            match shared {
+                Some(same) if same.role == probe.role && same.stack == exit.stack => continue,
+                Some(_) => return None,
+                None => {}
+            }
+            placed.push(Probe {
+                role: probe.role,
+                offset: exit.offset,
+                placement: Placement::At,
+                stack: exit.stack,
+            });
+        }
+    }
+    Some(placed)
 }
 
 /// The probes on the functions behind the pairs; none if one of them is not

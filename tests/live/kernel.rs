@@ -199,3 +199,12 @@ fn every_system_call() {
         );
     }
 }
+
+/// Kernels from 6.11 on have a system call behind return probes, which some of
+/// them show to a program's seccomp filter.
+#[test]
+fn a_confined_program_goes_on() {
+    needs!("nginx", "openssl", "gcc");
+    let _guard = lock::shared();
+    crate::harm::check("confined");
+}

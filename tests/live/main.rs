@@ -16,6 +16,8 @@ mod support;
 
 mod bodies;
 mod command;
+mod golang;
+mod harm;
 mod kernel;
 mod lifecycle;
 mod load;

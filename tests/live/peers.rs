@@ -5,16 +5,16 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::support::clients::run;
 use crate::support::exchange::{Exchange, short};
-use crate::support::files::{Certificate, folder};
+use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::process::{Process, eventually};
-use crate::support::servers::{PYTHON, free_port, program};
+use crate::support::servers::{PYTHON, free_port, nginx, program};
 use crate::support::skip::{find, needs};
 
 /// What an end of the connections is made of.
@@ -28,6 +28,8 @@ enum End {
     Socket,
     /// OpenSSL on BIO pairs; another thread sends.
     Pairs,
+    /// The same, into BIOs that the program itself has made.
+    Own,
 }
 
 /// When httpsniff comes.
@@ -58,7 +60,10 @@ impl Scene {
             folder: folder(),
             certificate: Certificate::new(),
         };
-        if ends.contains(&End::Socket) || ends.contains(&End::Pairs) {
+        if ends
+            .iter()
+            .any(|end| !matches!(end, End::Asyncio | End::Node))
+        {
             run(Command::new("gcc")
                 .args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
                 .arg(scene.path("peers"))
@@ -84,6 +89,7 @@ impl Scene {
             End::Node => (script("node", "peers_node.js"), None),
             End::Socket => (Command::new(self.path("peers")), Some("socket")),
             End::Pairs => (Command::new(self.path("peers")), Some("pairs")),
+            End::Own => (Command::new(self.path("peers")), Some("own")),
         }
     }
 
@@ -264,10 +270,17 @@ fn check(server: End, proxy: Option<Proxy>, client: End, when: When, load: Load)
         views * ways * load.connections * load.requests,
         "the ends themselves say otherwise"
     );
-    compare(&truth, &outcome.exchanges(), &outcome.stderr);
+    let unknown = compare(&truth, &outcome.exchanges(), &outcome.stderr);
+    assert!(
+        unknown * 100 < truth.len(),
+        "{unknown} of {} are unknown: {}",
+        truth.len(),
+        outcome.stderr
+    );
 }
 
-fn compare(truth: &Truth, seen: &[Exchange], stderr: &str) {
+/// Panics if an exchange is missing or has a wrong peer; how many have none.
+fn compare(truth: &Truth, seen: &[Exchange], stderr: &str) -> usize {
     let mut problems = String::new();
     let (mut wrong, mut unknown) = (0, 0);
     let mut left = truth.clone();
@@ -299,11 +312,7 @@ fn compare(truth: &Truth, seen: &[Exchange], stderr: &str) {
     );
     let first: Vec<_> = problems.lines().take(10).collect();
     assert!(problems.is_empty(), "{}\n{stderr}", first.join("\n"));
-    assert!(
-        unknown * 100 < truth.len(),
-        "{unknown} of {} are unknown: {stderr}",
-        truth.len()
-    );
+    unknown
 }
 
 /// One thread that talks to 50 servers.
@@ -340,8 +349,132 @@ peers! {
     sockets_late: Socket, None, Socket, Late, MANY;
     pairs: Pairs, None, Pairs, Early, MANY;
     pairs_late: Pairs, None, Pairs, Late, MANY;
-    nginx: Asyncio, Some(Proxy::Nginx), Pairs, Early, PROXIED;
-    nginx_late: Asyncio, Some(Proxy::Nginx), Pairs, Late, PROXIED;
-    haproxy: Asyncio, Some(Proxy::Haproxy), Pairs, Early, PROXIED;
-    haproxy_late: Asyncio, Some(Proxy::Haproxy), Pairs, Late, PROXIED;
+    behind_nginx: Asyncio, Some(Proxy::Nginx), Pairs, Early, PROXIED;
+    behind_nginx_late: Asyncio, Some(Proxy::Nginx), Pairs, Late, PROXIED;
+    behind_haproxy: Asyncio, Some(Proxy::Haproxy), Pairs, Early, PROXIED;
+    behind_haproxy_late: Asyncio, Some(Proxy::Haproxy), Pairs, Late, PROXIED;
+}
+
+/// Where records go by a function that nobody but the program knows, they are
+/// looked for once objects are seen that have no socket: then they get it.
+#[test]
+fn own_bios() {
+    needs!("openssl", "gcc");
+    let _guard = lock::shared();
+    let scene = Scene::new(&[End::Own]);
+    let (server, ports) = scene.serve(End::Own, 4);
+    let load = Load {
+        ports: 4,
+        connections: 2,
+        requests: 10,
+    };
+    let mut client = scene.ask(End::Own, load, When::Early, &ports);
+    let pids = format!("{},{}", server.pid(), client.pid());
+    let running = Httpsniff::new().json().args(["--pid", &pids]).start();
+    let shown = running.folder().join("out.json");
+    let mut known = Vec::new();
+    eventually("both ends know their peers", || {
+        client.send("go");
+        client.line_with("done");
+        let text = std::fs::read_to_string(&shown).unwrap_or_default();
+        known = ["client", "server"]
+            .map(|role| {
+                text.lines()
+                    .filter(|line| line.contains(&format!("\"role\":\"{role}\"")))
+                    .any(|line| line.contains("\"peer\":\"127.0.0.1:"))
+            })
+            .to_vec();
+        known.iter().all(|known| *known)
+    });
+    client.send("go");
+    client.line_with("done");
+    let outcome = running.stop().success();
+    let truth: Truth = [("client.log", &client), ("server.log", &server)]
+        .iter()
+        .flat_map(|(name, process)| {
+            scene
+                .log(name)
+                .into_iter()
+                .map(|[role, local, peer, target]| {
+                    ((u64::from(process.pid()), role, target), (local, peer))
+                })
+        })
+        .collect();
+    compare(&truth, &outcome.exchanges(), &outcome.stderr);
+    let of_last_round = outcome.exchanges();
+    let last = &of_last_round[of_last_round.len() - 16..];
+    assert!(
+        last.iter()
+            .all(|exchange| !exchange.text("/peer").is_empty()),
+        "{}",
+        short(&last[0])
+    );
+}
+
+/// TLS in TLS: to a server behind an https proxy. Both the CONNECT and what is
+/// inside the tunnel go by the socket to the proxy.
+fn check_tls_in_tls(client: impl Fn(&Certificate, u16, &str) -> Command) {
+    let _guard = lock::shared();
+    let certificate = Certificate::new();
+    let docroot = Docroot::new(&[1]);
+    let server = nginx(&docroot, Some(&certificate));
+    let mut proxy = Process::spawn(
+        Command::new(PYTHON)
+            .arg(program("connect_proxy.py"))
+            .args([certificate.path(), certificate.key()]),
+    );
+    let port: u16 = proxy.line().parse().unwrap();
+    let url = format!("https://localhost:{}/1.bin", server.port());
+    let outcome = Httpsniff::new()
+        .json()
+        .run(&client(&certificate, port, &url))
+        .success();
+    // The tunnel ends last.
+    let exchanges = outcome.of_role("client");
+    let methods: Vec<_> = exchanges
+        .iter()
+        .map(|e| e.text("/request/method"))
+        .collect();
+    let shown: Vec<_> = exchanges.iter().map(short).collect();
+    assert_eq!(methods, ["GET", "CONNECT"], "{shown:?}");
+    let local = String::from_utf8(outcome.stdout).unwrap();
+    for exchange in &exchanges {
+        assert_eq!(exchange.text("/local"), local.trim(), "{shown:?}");
+        assert_eq!(
+            exchange.text("/peer"),
+            format!("127.0.0.1:{port}"),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
+fn tls_in_tls_on_a_socket() {
+    needs!("openssl", "nginx", "curl");
+    check_tls_in_tls(|certificate, port, url| {
+        let mut command = Command::new("curl");
+        command.args(["-q", "-sS", "--fail", "--http1.1", "-o", "/dev/null"]);
+        command.args(["-w", "%{local_ip}:%{local_port}"]);
+        command.arg("--cacert").arg(certificate.path());
+        command.arg("--proxy-cacert").arg(certificate.path());
+        command
+            .arg("--proxy")
+            .arg(format!("https://localhost:{port}"));
+        command.arg(url);
+        command
+    });
+}
+
+#[test]
+fn tls_in_tls_in_memory() {
+    needs!("openssl", "nginx");
+    check_tls_in_tls(|certificate, port, url| {
+        let mut command = Command::new(PYTHON);
+        command.arg(program("fetch_tls_in_tls.py"));
+        command
+            .arg(certificate.path())
+            .arg(port.to_string())
+            .arg(url);
+        command
+    });
 }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use tempfile::TempDir;
 
 use super::files::{Certificate, Docroot, folder};
+use super::golang::{self, Build};
 use super::process::{Process, eventually};
 use super::skip::find;
 
@@ -243,6 +244,27 @@ pub(crate) fn s_server(docroot: &Docroot, certificate: &Certificate) -> Server {
     Server {
         process,
         address,
+        scheme: "https",
+        _folder: folder(),
+    }
+}
+
+/// Go's net/http inside TLS, as [`python`]; `arguments` follow.
+pub(crate) fn go(
+    build: Build,
+    docroot: &Docroot,
+    certificate: &Certificate,
+    arguments: &[&str],
+) -> Server {
+    let mut command = Command::new(golang::web(build));
+    command.arg("serve").arg(docroot.path());
+    command.arg(certificate.path()).arg(certificate.key());
+    command.args(arguments);
+    let mut process = Process::spawn(&mut command);
+    let port = process.line();
+    Server {
+        process,
+        address: format!("localhost:{port}"),
         scheme: "https",
         _folder: folder(),
     }

@@ -208,6 +208,7 @@ fn time_of_a_look() {
                 &file,
                 path.as_bytes(),
                 Some(&crate::tls::root::Root::own().unwrap()),
+                crate::tls::Returns::Probes,
             );
             println!(
                 "{path}: {} symbols in {symbols:?}, whole inspection {:?}: {:?}",

@@ -9,10 +9,30 @@ fn plan<R: ReadAt + ?Sized>(file: &R, version: &str) -> Vec<(ProbeRole, Placemen
     let elf = Elf::open(file).unwrap();
     let names: Vec<&str> = LIBRARIES[0].calls.iter().map(|c| c.symbol).collect();
     let functions = elf.functions(&names).unwrap();
-    probes(&elf, &LIBRARIES[0], &functions, version)
+    probes(&elf, &LIBRARIES[0], &functions, version, Returns::Probes)
+        .unwrap()
         .into_iter()
         .map(|probe| (probe.role, probe.placement))
         .collect()
+}
+
+#[test]
+fn without_return_probes_every_end_is_a_probe_on_an_instruction() {
+    for file in [OPENSSL, LIBRESSL] {
+        let elf = Elf::open(file).unwrap();
+        let names: Vec<&str> = LIBRARIES[0].calls.iter().map(|c| c.symbol).collect();
+        let functions = elf.functions(&names).unwrap();
+        let with = |returns| probes(&elf, &LIBRARIES[0], &functions, "", returns).unwrap();
+        let entries = |probes: &[Probe]| {
+            let mut roles: Vec<_> = probes.iter().map(|p| p.role).collect();
+            roles.retain(|role| !role.is_exit());
+            roles.len()
+        };
+        let (by_return, by_exit) = (with(Returns::Probes), with(Returns::Exits));
+        assert!(by_exit.iter().all(|p| p.placement == Placement::At));
+        assert!(by_exit.iter().any(|p| p.role.is_exit()));
+        assert_eq!(entries(&by_return), entries(&by_exit));
+    }
 }
 
 const PLAIN: [(ProbeRole, Placement); 5] = [

@@ -111,7 +111,10 @@ pub(super) fn is_import<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, address: u64) -> b
 }
 
 /// The instruction at an address.
-pub(super) fn decode<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, address: u64) -> Option<Instruction> {
+pub(in crate::tls) fn decode<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    address: u64,
+) -> Option<Instruction> {
     let bytes = elf.bytes_at(elf.code_offset(address)?, LONGEST).ok()?;
     let mut decoder = Decoder::with_ip(64, &bytes, address, DecoderOptions::NONE);
     let instruction = decoder.decode();
@@ -119,6 +122,6 @@ pub(super) fn decode<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, address: u64) -> Opti
 }
 
 /// Where a direct call or jump goes.
-fn target(instruction: &Instruction) -> Option<u64> {
+pub(super) fn target(instruction: &Instruction) -> Option<u64> {
     matches!(instruction.op0_kind(), OpKind::NearBranch64).then(|| instruction.near_branch_target())
 }

@@ -2,13 +2,14 @@
  * Many TLS connections on one thread, and who they were with: as
  * peers_asyncio.py, by OpenSSL itself.
  *
- *     peers serve LOG PORTS CERTIFICATE KEY socket|pairs
- *     peers ask LOG CAFILE CONNECTIONS REQUESTS early|late socket|pairs PORT...
+ *     peers serve LOG PORTS CERTIFICATE KEY socket|pairs|own
+ *     peers ask LOG CAFILE CONNECTIONS REQUESTS early|late socket|pairs|own PORT...
  *
  * `socket`: SSL_set_fd, all connections in one poll. `pairs`: BIO pairs; the
  * main thread encrypts for all connections in turn, then another thread sends
- * what all of them have written, in random order. Requests are of one length,
- * and so are answers.
+ * what all of them have written, in random order. `own`: as that, but the
+ * library writes into a BIO of this program. Requests are of one length, and so
+ * are answers. After `done`, a line asks for as many again.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -44,6 +45,9 @@ struct connection {
 	/* Ciphertext on its way to the socket. */
 	char out[65536];
 	size_t out_have;
+	/* What the BIO of this program was given. */
+	char written[65536];
+	size_t written_have;
 };
 
 static struct connection *connections[MAX];
@@ -51,7 +55,7 @@ static int count;
 static struct pollfd fds[2 * MAX];
 static int listeners[MAX];
 static int listening;
-static bool serving, pairs;
+static bool serving, pairs, own;
 static SSL_CTX *context;
 static FILE *log_file;
 static int wanted, finished;
@@ -83,6 +87,39 @@ static void note(const struct connection *c, const char *target)
 	fflush(log_file);
 }
 
+static int own_write(BIO *bio, const char *bytes, int length)
+{
+	struct connection *c = BIO_get_data(bio);
+
+	if (c->written_have + length > sizeof(c->written))
+		fail("full");
+	memcpy(c->written + c->written_have, bytes, length);
+	c->written_have += length;
+	return length;
+}
+
+static long own_ctrl(BIO *bio, int what, long number, void *pointer)
+{
+	(void)bio, (void)number, (void)pointer;
+	return what == BIO_CTRL_FLUSH;
+}
+
+static BIO *own_bio(struct connection *c)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (!method) {
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "own");
+		BIO_meth_set_write(method, own_write);
+		BIO_meth_set_ctrl(method, own_ctrl);
+	}
+	bio = BIO_new(method);
+	BIO_set_data(bio, c);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
 static void add(int fd)
 {
 	struct connection *c = calloc(1, sizeof(*c));
@@ -106,7 +143,7 @@ static void add(int fd)
 
 		if (!BIO_new_bio_pair(&inner, 65536, &c->net, 65536))
 			fail("pair");
-		SSL_set_bio(c->ssl, inner, inner);
+		SSL_set_bio(c->ssl, inner, own ? own_bio(c) : inner);
 	} else {
 		SSL_set_fd(c->ssl, fd);
 	}
@@ -206,6 +243,11 @@ static void flush(void)
 		struct connection *c = connections[i];
 		int got = BIO_read(c->net, c->out + c->out_have, sizeof(c->out) - c->out_have);
 
+		if (own && c->out_have + c->written_have <= sizeof(c->out)) {
+			memcpy(c->out + c->out_have, c->written, c->written_have);
+			c->out_have += c->written_have;
+			c->written_have = 0;
+		}
 		if (got > 0)
 			c->out_have += got;
 		order[i] = i;
@@ -331,16 +373,14 @@ static void run(int until)
 	}
 }
 
-/* Says something, and waits for a line. */
-static void say(const char *what)
+/* Says something, and waits for a line; whether it is to go on. */
+static bool say(const char *what)
 {
-	int c;
+	char line[16] = "";
 
 	puts(what);
 	fflush(stdout);
-	do
-		c = getchar();
-	while (c != '\n' && c != EOF);
+	return fgets(line, sizeof(line), stdin) && !strcmp(line, "go\n");
 }
 
 static void serve(int ports)
@@ -385,7 +425,8 @@ int main(int argc, char **argv)
 	log_file = fopen(argv[2], "w");
 	context = SSL_CTX_new(TLS_method());
 	if (serving) {
-		pairs = !strcmp(argv[6], "pairs");
+		own = !strcmp(argv[6], "own");
+		pairs = own || !strcmp(argv[6], "pairs");
 		if (SSL_CTX_use_certificate_chain_file(context, argv[4]) != 1 ||
 		    SSL_CTX_use_PrivateKey_file(context, argv[5], SSL_FILETYPE_PEM) != 1)
 			fail("certificate");
@@ -396,7 +437,8 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	late = !strcmp(argv[6], "late");
-	pairs = !strcmp(argv[7], "pairs");
+	own = !strcmp(argv[7], "own");
+	pairs = own || !strcmp(argv[7], "pairs");
 	if (SSL_CTX_load_verify_locations(context, argv[3], NULL) != 1)
 		fail("authority");
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
@@ -414,11 +456,14 @@ int main(int argc, char **argv)
 		finished = 0;
 		for (int i = 0; i < count; i++)
 			connections[i]->asked = 0;
+		wanted = 0;
 		say("ready");
 	}
-	wanted = atoi(argv[5]);
-	run(count);
 	/* The connections stay open until all has been seen. */
-	say("done");
+	do {
+		finished = 0;
+		wanted += atoi(argv[5]);
+		run(count);
+	} while (say("done"));
 	return 0;
 }

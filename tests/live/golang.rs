@@ -1,0 +1,206 @@
+//! Go's crypto/tls: bodies equal those of the endpoints to the last byte, from
+//! either end, however the program was built, whatever its goroutines do; and
+//! the program notices nothing.
+
+use std::process::{Command, Output};
+
+use crate::support::exchange::{Exchange, Expected, assert_exchanges};
+use crate::support::files::{Certificate, Docroot, SIZES, folder, random_bytes};
+use crate::support::golang::{self, Build};
+use crate::support::httpsniff::{Httpsniff, Outcome};
+use crate::support::lock;
+use crate::support::process::Process;
+use crate::support::servers::{Server, go, http_server};
+use crate::support::skip::{needs, skipped};
+use crate::views::check;
+
+/// A Go client with its certificate's file.
+fn client(build: Build, mode: &str, certificate: &Certificate) -> Command {
+    let mut command = Command::new(golang::web(build));
+    command.arg(mode).arg(certificate.path());
+    command
+}
+
+/// Ends the test here unless this Go is installed.
+macro_rules! needs_go {
+    ($build:expr) => {
+        needs!("openssl", "gcc");
+        if std::process::Command::new($build.go)
+            .arg("version")
+            .output()
+            .is_err()
+        {
+            fn here() {}
+            let reason = format!("{} is not installed (scripts/setup.sh test)", $build.go);
+            skipped(std::any::type_name_of_val(&here), &reason);
+            return;
+        }
+    };
+}
+
+/// Everything is got and posted, and both ends are watched.
+fn fetches(build: Build) {
+    let docroot = Docroot::new(&SIZES);
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &[]);
+    let kept = folder();
+
+    let mut get = client(build, "get", &certificate);
+    get.arg(server.url()).current_dir(kept.path());
+    let mut expected = Vec::new();
+    for prefix in ["/", "/chunked/", "/close/"] {
+        for name in docroot.names() {
+            let target = format!("{prefix}{name}");
+            get.arg(&target);
+            expected.push(Expected::get(&target, docroot.content(name)));
+        }
+    }
+    check(&server, &get, &expected, &[]);
+    for (number, should) in expected.iter().enumerate() {
+        let got = std::fs::read(kept.path().join(number.to_string())).unwrap();
+        assert!(
+            got == should.response_body,
+            "Go itself got another {number}"
+        );
+    }
+
+    let mut post = client(build, "post", &certificate);
+    post.arg(server.url()).arg(docroot.path());
+    post.args(docroot.names()).current_dir(kept.path());
+    let expected: Vec<_> = docroot
+        .names()
+        .iter()
+        .map(|name| Expected::echo(&format!("/echo/{name}"), docroot.content(name)))
+        .collect();
+    check(&server, &post, &expected, &[]);
+}
+
+macro_rules! builds {
+    ($($name:ident $build:ident),* $(,)?) => { $(
+        #[test]
+        fn $name() {
+            needs_go!(golang::$build);
+            let _guard = lock::shared();
+            fetches(golang::$build);
+        }
+    )* };
+}
+
+builds!(
+    plain PLAIN,
+    stripped STRIPPED,
+    loaded_anywhere PIE,
+    linked_by_another EXTERNAL,
+    not_optimized DEBUG,
+    go_1_19 OLD,
+    go_1_19_linked_by_another OLD_EXTERNAL,
+);
+
+/// Runs a program to its end.
+fn output(command: &mut Command) -> Output {
+    command.output().unwrap()
+}
+
+/// Many goroutines on several threads, garbage collected all the time, are seen
+/// from both ends by one httpsniff, each exchange with its own connection's
+/// peer.
+fn storms(build: Build) {
+    let (workers, each, size) = (12, 20, 20_000);
+    let docroot = Docroot::new(&[1]);
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &["gc"]);
+    let mut storm = client(build, "storm", &certificate);
+    storm.arg(server.url());
+    storm.args([workers, each, size].map(|number: usize| number.to_string()));
+    storm.arg("gc").env("GOMAXPROCS", "4");
+    let mut storm = Process::spawn(&mut storm);
+    let pids = format!("{},{}", server.pid(), storm.pid());
+    let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
+    storm.send("go");
+    storm.finish();
+    let outcome = watch.stop().success();
+
+    let expected: Vec<_> = (0..workers * each)
+        .map(|place| {
+            let target = format!("/echo/{}-{}", place / each, place % each);
+            Expected::echo(&target, pattern(size, place))
+        })
+        .collect();
+    for role in ["client", "server"] {
+        assert_exchanges(role, &outcome.of_role(role), &expected);
+    }
+    same_connections(&outcome, &server);
+}
+
+/// As `pattern` in `web.go`.
+fn pattern(size: usize, seed: usize) -> Vec<u8> {
+    let mut state = (seed as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    (0..size)
+        .map(|_| {
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            (state.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 56) as u8
+        })
+        .collect()
+}
+
+/// Each exchange has the same two addresses at both ends, and the server's is
+/// the server's.
+fn same_connections(outcome: &Outcome, server: &Server) {
+    let address = format!("127.0.0.1:{}", server.port());
+    let of_server = outcome.of_role("server");
+    for exchange in outcome.of_role("client") {
+        let find = |other: &&Exchange| other.target() == exchange.target();
+        let other = of_server.iter().find(find).unwrap();
+        assert_eq!(exchange.text("/peer"), address);
+        assert_eq!(other.text("/local"), address);
+        assert_eq!(exchange.text("/local"), other.text("/peer"));
+    }
+}
+
+/// Goroutines whose stacks grow while they read into a buffer on it and while
+/// they write; the program prints the same with and without httpsniff.
+fn grows(build: Build) {
+    let (depths, size) = (120, 400);
+    let mut docroot = Docroot::new(&[]);
+    docroot.add("size.bin", &random_bytes(size, 7));
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &["gc"]);
+    let mut deep = client(build, "deep", &certificate);
+    deep.arg(&server.address);
+    deep.args([depths, size].map(|number: usize| number.to_string()));
+    deep.arg("gc");
+    let without = output(&mut deep);
+    assert!(without.status.success(), "{without:?}");
+
+    let watch = Httpsniff::new()
+        .json()
+        .args(["--pid", &server.pid().to_string()])
+        .start();
+    let with = Httpsniff::new().json().run(&deep).success();
+    let watch = watch.stop().success();
+    assert_eq!(with.stdout, without.stdout);
+    let expected: Vec<_> = (0..depths)
+        .map(|depth| {
+            let target = format!("/size.bin?depth={depth}");
+            Expected::get(&target, docroot.content("size.bin"))
+        })
+        .collect();
+    assert_exchanges("client", &with.of_role("client"), &expected);
+    assert_exchanges("server", &watch.of_role("server"), &expected);
+}
+
+macro_rules! both {
+    ($check:ident: $($name:ident $build:ident),* $(,)?) => { $(
+        #[test]
+        fn $name() {
+            needs_go!(golang::$build);
+            let _guard = lock::shared();
+            $check(golang::$build);
+        }
+    )* };
+}
+
+both!(storms: many_goroutines STRIPPED, many_goroutines_go_1_19 OLD);
+both!(grows: stacks_that_grow STRIPPED, stacks_that_grow_go_1_19 OLD);

@@ -15,6 +15,7 @@
 mod support;
 
 mod bodies;
+mod boringssl;
 mod command;
 mod golang;
 mod harm;

@@ -24,6 +24,7 @@ struct {
 	enum record_flag flag;
 	enum lost_counter counter;
 	enum watch watch;
+	enum cgroup_watch cgroup_watch;
 } unused_enums __attribute__((unused));
 
 #include "state.bpf.c"
@@ -32,5 +33,6 @@ struct {
 #include "tls.bpf.c"
 #include "rustls.bpf.c"
 #include "process.bpf.c"
+#include "cgroup.bpf.c"
 
 enum tls_cookie unused_cookie __attribute__((unused));

@@ -18,20 +18,33 @@ enum tls_cookie {
 	COOKIE_SHARED = 8,
 	/* The object (first argument) is freed. */
 	COOKIE_FREE = 16,
-	/* The object (the result) has been made. */
+	/*
+	 * The object has been made: the result. At an entry it is made anew: the
+	 * first argument. With COOKIE_NO_DATA the first argument points at it.
+	 */
 	COOKIE_NEW = 32,
 	/* Arguments and results are where Go's compiler puts them. */
 	COOKIE_GO = 64,
-	/* No application data: a handshake. */
+	/*
+	 * No application data: a handshake. At an exit only: the bytes have been
+	 * reported by an earlier call.
+	 */
 	COOKIE_NO_DATA = 128,
 	/* The bytes are in no buffer of the process: sendfile. */
 	COOKIE_NO_BUFFER = 256,
-	/* The object may be no TLS object: its socket will tell. */
+	/*
+	 * The object is a descriptor of NSPR. It may be no TLS object: its socket
+	 * will tell.
+	 */
 	COOKIE_UNSURE = 512,
 	/* The fourth argument holds flags; with PR_MSG_PEEK it is no traffic. */
 	COOKIE_PEEK_FLAG = 1024,
+	/* Go: the arguments are behind the return address when it returns. */
+	COOKIE_KEPT = 2048,
+	/* The buffer is an array of NSPR's PRIOVec, the length their number. */
+	COOKIE_VECTOR = 4096,
 	/* Bytes are written to a BIO (second and third argument). */
-	COOKIE_CIPHERTEXT = 2048,
+	COOKIE_CIPHERTEXT = 8192,
 
 	/*
 	 * Bytes / 8, signed, by which the stack pointer is below what it is at the
@@ -45,6 +58,8 @@ enum tls_cookie {
 };
 
 #define PR_MSG_PEEK 2
+#define PR_DESC_LAYERED 4
+#define MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY -0x7880
 
 /* What is known of a place that was reached. */
 struct tls_site {
@@ -155,6 +170,21 @@ static __always_inline int tls_ciphertext(__u64 sp, __u64 address, __u64 length)
 }
 
 /*
+ * Whether something has been put upon the descriptor, as TLS is. NSPR's
+ * PRFileDesc begins with a pointer to its PRIOMethods, these with their type:
+ * files, pipes and plain sockets have others.
+ */
+static __always_inline bool nspr_is_layered(__u64 descriptor)
+{
+	__u64 methods = 0;
+	__u32 type = 0;
+
+	return !bpf_probe_read_user(&methods, sizeof(methods), (void *)descriptor) &&
+	       !bpf_probe_read_user(&type, sizeof(type), (void *)methods) &&
+	       type == PR_DESC_LAYERED;
+}
+
+/*
  * Go's handshake of a connection begins. That of one that has transferred data
  * is another one at the same address, which its socket will tell, or a
  * renegotiation.
@@ -171,6 +201,7 @@ static __always_inline void go_begun(const struct who *who, __u64 object)
 		tls->from_start = 1;
 		tls->socket = 0;
 		tls->closing = 0;
+		tls->ready = 0;
 	}
 }
 
@@ -178,7 +209,7 @@ static __always_inline void go_begun(const struct who *who, __u64 object)
 static __always_inline bool go_counts(const struct tls_call *call, __u64 cookie)
 {
 	return cookie & COOKIE_GO && call->direction != DIRECTION_NONE &&
-	       !(call->flags & CALL_INNER);
+	       !(call->flags & (CALL_INNER | CALL_LATE));
 }
 
 /*
@@ -214,8 +245,40 @@ static __always_inline bool go_eof(__u64 error)
 	       text[1] == 'O' && text[2] == 'F';
 }
 
+/*
+ * What a goroutine writes is reported when the call begins: another one may
+ * have read the answer before this one gets to run its last instruction. Only
+ * when the handshake is done, without which nothing is sent, and the socket
+ * known, which this call may be the first to tell.
+ */
+static __always_inline void go_write(struct pt_regs *ctx, struct tls_call *call,
+				     struct tls_conn *tls, const struct who *who, __u64 cookie,
+				     const struct tls_site *site, void *emitters)
+{
+	struct job job;
+
+	if (!tls->socket || (!tls->ready && !tls->bytes[0] && !tls->bytes[1]))
+		return;
+	call->flags |= CALL_REPORTED;
+	__builtin_memset(&job, 0, sizeof(job));
+	job.head.kind = RECORD_DATA;
+	job.head.direction = DIRECTION_SEND;
+	job.head.entry_ns = job.head.return_ns = call->entry_ns;
+	job.head.offset = tls->bytes[DIRECTION_SEND];
+	record_tls(&job.head, tls, call->object, cookie >> COOKIE_SOURCE_SHIFT);
+	record_who(&job.head, who);
+	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
+	tls->bytes[DIRECTION_SEND] += call->length;
+	job.cursor.memory = MEMORY_USER;
+	job.cursor.base = call->buffer;
+	if (call->flags & CALL_ON_STACK)
+		job.cursor.base += site->stack[1];
+	job.left = call->length;
+	emit(ctx, who->id, &job, emitters);
+}
+
 /* A function begins. */
-static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
+static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *emitters)
 {
 	__u64 object = PT_REGS_PARM1(ctx), buffer = PT_REGS_PARM2(ctx);
 	__u64 length = PT_REGS_PARM3(ctx), go_object = ctx->ax, go_buffer = ctx->bx;
@@ -225,7 +288,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	struct tls_call *call, *outer;
 	struct tls_thread *thread;
 	struct who who;
-	bool again;
+	__u32 flags = 0;
+	bool again = false;
 
 	/* Or clang chooses an address in ctx, which the verifier refuses. */
 	asm volatile("" : "+r"(fourth), "+r"(fifth));
@@ -241,10 +305,14 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		buffer = go_buffer;
 		length = fourth;
 	}
+	if (cookie & COOKIE_UNSURE && !nspr_is_layered(object))
+		return 0;
 	if (cookie & COOKIE_FREE && cookie & COOKIE_GO)
 		return go_close(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
-	if (cookie & COOKIE_FREE)
-		return tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
+	if (cookie & (COOKIE_FREE | COOKIE_NEW) && !(cookie & COOKIE_NO_DATA)) {
+		tls_forget(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
+		return cookie & COOKIE_NEW ? tls_made(&who, object) : 0;
+	}
 	if (cookie & COOKIE_GO && cookie & COOKIE_NO_DATA)
 		go_begun(&who, object);
 	if (cookie & COOKIE_FIFTH)
@@ -259,8 +327,12 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 		count_lost(LOST_CALLS, 1);
 		return 0;
 	}
+	/* A function of Go begins anew when its stack has grown. */
 	call = tls_call_of(thread);
-	again = call && call->sp == site.sp && call->object == object;
+	if (cookie & COOKIE_GO && call && call->sp == site.sp && call->object == object) {
+		again = true;
+		flags = call->flags & CALL_REPORTED;
+	}
 	tls_unwind(thread, site.sp);
 	depth = thread->depth;
 	if (depth >= TLS_DEPTH) {
@@ -276,25 +348,32 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 	call->entry_ns = bpf_ktime_get_ns();
 	call->length = length;
 	call->direction = direction;
-	call->flags = 0;
+	call->flags = flags;
 	if (outer && outer->object == object && outer->direction == direction)
 		call->flags |= CALL_INNER;
 	if (cookie & COOKIE_UNSURE)
 		call->flags |= CALL_UNSURE;
-	if (cookie & COOKIE_NO_BUFFER)
+	if (cookie & COOKIE_NO_BUFFER) {
 		call->flags |= CALL_NO_BUFFER;
+		/* What was asked for is not in the third argument. */
+		call->length = 1;
+	}
+	if (cookie & COOKIE_VECTOR)
+		call->flags |= CALL_VECTOR;
 	if (cookie & COOKIE_GO && buffer - site.stack[0] < site.stack[1] - site.stack[0]) {
 		call->flags |= CALL_ON_STACK;
 		call->buffer -= site.stack[1];
 	}
-	/* A function of Go begins anew when its stack has grown. */
+	thread->depth = depth + 1;
 	if (go_counts(call, cookie) && !again) {
 		struct tls_conn *tls = tls_conn_of(object, site.key.tgid);
 
-		if (tls)
-			__sync_fetch_and_add(&tls->calls, 1);
+		if (!tls)
+			return 0;
+		__sync_fetch_and_add(&tls->calls, 1);
+		if (direction == DIRECTION_SEND && length)
+			go_write(ctx, call, tls, &who, cookie, &site, emitters);
 	}
-	thread->depth = depth + 1;
 	return 0;
 }
 
@@ -302,7 +381,8 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie)
 static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie, __u64 result,
 				       __u64 error)
 {
-	int ret = (int)result;
+	__u8 source = cookie >> COOKIE_SOURCE_SHIFT;
+	__s64 ret = (int)result;
 	__u64 count = 0;
 
 	if (cookie & COOKIE_GO) {
@@ -311,6 +391,10 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 		return go_eof(error) ? 0 : -1;
 	}
 
+	if (source == SOURCE_GNUTLS)
+		ret = result;
+	else if (source == SOURCE_MBEDTLS && ret == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY)
+		ret = 0;
 	if (ret > 0 && cookie & (COOKIE_EX | COOKIE_FIFTH | COOKIE_SHARED)) {
 		if (bpf_probe_read_user(&count, sizeof(count), (void *)call->count_at) || !count)
 			return -1;
@@ -319,10 +403,32 @@ static __always_inline __s64 tls_count(const struct tls_call *call, __u64 cookie
 	if (ret > 0)
 		return ret;
 	/* 0 is close_notify, but not of a read of 0 bytes. */
-	if (ret || (cookie & COOKIE_EX && !(cookie & COOKIE_SHARED)) ||
-	    !call->length || call->direction != DIRECTION_RECEIVE)
+	if (ret || (cookie & COOKIE_EX && !(cookie & COOKIE_SHARED)) || !call->length ||
+	    call->direction != DIRECTION_RECEIVE)
 		return -1;
 	return 0;
+}
+
+/*
+ * A function of Go ends whose beginning was not seen: on a connection that was
+ * idle when it was attached to, a goroutine was waiting in Read. It is made up
+ * from the arguments; false if they are not to be trusted.
+ */
+static __always_inline bool go_late(struct pt_regs *ctx, __u64 cookie, struct tls_call *call)
+{
+	__u64 arguments[3], result = PT_REGS_RC(ctx);
+
+	if (!(cookie & COOKIE_KEPT) ||
+	    bpf_probe_read_user(arguments, sizeof(arguments), (void *)(PT_REGS_SP(ctx) + 8)))
+		return false;
+	__builtin_memset(call, 0, sizeof(*call));
+	call->object = arguments[0];
+	call->buffer = arguments[1];
+	call->length = arguments[2];
+	call->entry_ns = bpf_ktime_get_ns();
+	call->direction = DIRECTION_RECEIVE;
+	call->flags = CALL_LATE;
+	return result && result <= call->length;
 }
 
 /* A function ends. */
@@ -340,18 +446,33 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 
 	if (!tls_site(ctx, &site, &who))
 		return 0;
-	if (cookie & COOKIE_NEW)
+	if (cookie & COOKIE_NEW && !(cookie & COOKIE_NO_DATA))
 		return tls_made(&who, result);
 	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
-	if (!thread || !thread->depth)
+	call = NULL;
+	if (thread) {
+		tls_unwind(thread, site.sp - 1);
+		call = tls_call_of(thread);
+	}
+	if (call && call->sp == site.sp) {
+		done = *call;
+		thread->depth--;
+	} else if (!go_late(ctx, cookie, &done)) {
 		return 0;
-	tls_unwind(thread, site.sp - 1);
-	call = tls_call_of(thread);
-	if (!call || call->sp != site.sp)
-		return 0;
-	done = *call;
-	thread->depth--;
-	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE)
+	}
+	if (cookie & COOKIE_NEW && !(int)result) {
+		__u64 object = 0;
+
+		bpf_probe_read_user(&object, sizeof(object), (void *)done.object);
+		return tls_made(&who, object);
+	}
+	if (cookie & COOKIE_GO && done.direction == DIRECTION_NONE && !result) {
+		/* It returns an error, or none. */
+		tls = tls_conn_known(done.object, site.key.tgid);
+		if (tls)
+			tls->ready = 1;
+	}
+	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE || cookie & COOKIE_NO_DATA)
 		return 0;
 	count = tls_count(&done, cookie, result, error);
 	/* At the end of the stream perhaps after the object's. */
@@ -367,9 +488,11 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		__sync_fetch_and_add(&tls->calls, -1);
 		ended = tls->closing && !tls->calls;
 	}
+	if (done.flags & CALL_REPORTED)
+		count = -1;
 	if (count < 0 && !ended)
 		return 0;
-	if (count > 0 && (thread->depth || last_cipher))
+	if (count > 0 && thread && (thread->depth || last_cipher))
 		tls_in_tls(&who, tls_call_of(thread), &done, tls, count);
 
 	__builtin_memset(&job, 0, sizeof(job));
@@ -397,7 +520,14 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		return 0;
 	}
 	job.head.kind = RECORD_DATA;
-	job.cursor.memory = done.flags & CALL_NO_BUFFER ? MEMORY_NONE : MEMORY_USER;
+	job.cursor.memory = MEMORY_USER;
+	/* GnuTLS: NULL and 0 for “what was given before”, which may be gone. */
+	if (done.flags & CALL_NO_BUFFER || !done.length) {
+		job.cursor.memory = MEMORY_NONE;
+	} else if (done.flags & CALL_VECTOR) {
+		job.cursor.memory = MEMORY_USER_PRIOVEC;
+		job.cursor.segments = (__u32)done.length;
+	}
 	job.cursor.base = done.buffer;
 	if (done.flags & CALL_ON_STACK)
 		job.cursor.base += site.stack[1];
@@ -418,7 +548,7 @@ static __always_inline __u64 cookie_of(void *ctx)
 SEC("uprobe")
 int tls_single_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, cookie_of(ctx));
+	return tls_enter(ctx, cookie_of(ctx), &tls_emitters);
 }
 
 SEC("uprobe")
@@ -434,7 +564,7 @@ int tls_single_exit(struct pt_regs *ctx)
 SEC("uprobe.multi")
 int tls_multi_enter(struct pt_regs *ctx)
 {
-	return tls_enter(ctx, bpf_get_attach_cookie(ctx));
+	return tls_enter(ctx, bpf_get_attach_cookie(ctx), &tls_multi_emitters);
 }
 
 SEC("uprobe.multi")

@@ -14,6 +14,11 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	ip link set lo up
 	mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 	mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+	# Both versions of cgroups: containers are told by either.
+	grep -q ' - cgroup2 ' /proc/self/mountinfo || {
+		mkdir -p /run/cgroup2 && mount -t cgroup2 cgroup2 /run/cgroup2
+	}
+	mkdir -p /run/cgroup1 && mount -t cgroup -o pids pids /run/cgroup1
 	# One after the other: the machine is emulated and slow.
 	timeout "${KERNEL_TEST_SECONDS:-900}" "$binary" kernel:: --test-threads 1
 	status=$?

@@ -57,6 +57,20 @@ group_test() {
 	want gcc gcc
 	want ip iproute2
 	want ps procps
+	want podman podman
+	want runc runc
+	# Programs on other TLS libraries than OpenSSL, and those to build more.
+	want git git
+	want gnutls-serv gnutls-bin
+	want selfserv libnss3-tools
+	want /usr/include/gnutls/gnutls.h libgnutls28-dev
+	want /usr/include/nss/ssl.h libnss3-dev
+	want /usr/include/wolfssl/ssl.h libwolfssl-dev
+	want /usr/include/mbedtls/ssl.h libmbedtls-dev
+	if [ ! -e /usr/lib/x86_64-linux-gnu/libcurl-nss.so.4 ]; then
+		# Gone after Debian 12; a test skips without it.
+		apt-cache show libcurl3-nss >/dev/null 2>&1 && packages+=(libcurl3-nss)
+	fi
 }
 
 group_lint() {

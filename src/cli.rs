@@ -76,6 +76,15 @@ pub struct Cli {
     #[arg(long, value_name = "USER", help_heading = "Who")]
     pub uid: Vec<String>,
 
+    /// Container (id or name) or systemd unit, with all that is in it
+    ///
+    /// Docker's, Podman's, containerd's (Kubernetes, nerdctl), CRI-O's and
+    /// LXC's, by id, the beginning of an id, name, or POD/NAME; or any cgroup
+    /// by name or path: nginx.service, user-1000.slice. One that does not run
+    /// is watched when it starts, and whenever it starts again.
+    #[arg(long, value_name = "ID or NAME", help_heading = "Who")]
+    pub container: Vec<String>,
+
     /// Host of the request: its authority, Host or :authority
     ///
     /// Case, a trailing dot and the port do not matter, but the port does if
@@ -457,7 +466,6 @@ mod tests {
             (&["-w", "a", "-w", "b"], "only once"),
             (&["--follow=yes"], "takes no value"),
             (&["-f", "-f"], "only once"),
-            (&["--container", "x"], "no option --container"),
         ] {
             let text = usage(form);
             assert!(text.contains(part), "{form:?}: {text}");

@@ -5,6 +5,7 @@
 //! apart from one that has it and differs, because the user wants to know
 //! that something was kept out for joining too late.
 
+use crate::container::ContainerName;
 use crate::event::{ConnectionInfo, Endpoint};
 use crate::exchange::Request;
 use crate::glob::Glob;
@@ -49,9 +50,9 @@ pub enum Verdict {
 /// All conditions of a run. The default lets everything through; an empty
 /// list is no condition.
 ///
-/// `pids`, `uids`, `comms` and `exes` are what a capture file (`-r`) needs;
-/// live, who is watched is decided before the engine, and with `--follow`
-/// `pids` must stay empty or the descendants would be dropped here.
+/// `pids`, `uids`, `comms`, `exes` and `containers` are what a capture file
+/// (`-r`) needs; live, who is watched is decided before the engine, and with
+/// `--follow` `pids` must stay empty or the descendants would be dropped here.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// `--pid`.
@@ -72,6 +73,8 @@ pub struct Filter {
     pub statuses: Vec<StatusRange>,
     /// `--port`: that of either end.
     pub ports: Vec<u16>,
+    /// `--container`, for a capture file.
+    pub containers: Vec<ContainerName>,
 }
 
 /// How one option is met.
@@ -104,6 +107,7 @@ impl Filter {
             && self.paths.is_empty()
             && self.statuses.is_empty()
             && self.ports.is_empty()
+            && self.containers.is_empty()
     }
 
     /// Judges by what is known so far.
@@ -140,6 +144,9 @@ impl Filter {
                 process.and_then(|p| p.exe.as_deref()),
                 |glob, exe| glob.matches(exe),
             ))
+            .max(ask(&self.containers, process, |container, p| {
+                container.matches(p)
+            }))
     }
 
     fn comm(&self, subject: &Subject<'_>) -> Answer {

@@ -17,6 +17,7 @@ pub mod caller;
 pub mod capture;
 pub mod cli;
 pub mod command;
+pub mod container;
 pub mod engine;
 pub mod event;
 pub mod exchange;

@@ -24,4 +24,6 @@ pub struct Process {
     pub uid: Option<u32>,
     /// Container id from the cgroup; `None` outside a container.
     pub container: Option<String>,
+    /// What its engine calls that container; `None` when it is not known.
+    pub container_name: Option<String>,
 }

@@ -42,6 +42,7 @@ pub fn process(pid: u32) -> Option<Process> {
         cmdline_cut,
         uid: status.uid,
         container: container(pid),
+        container_name: None,
     })
 }
 
@@ -82,7 +83,14 @@ pub fn cmdline(pid: u32) -> (Vec<Vec<u8>>, bool) {
 /// The id of the container a process runs in, by its cgroup.
 #[must_use]
 pub fn container(pid: u32) -> Option<String> {
-    container_of(&String::from_utf8_lossy(&read(pid, "cgroup", MAX_FILE)?))
+    container_of(&cgroups(pid)?)
+}
+
+/// The cgroups of a process in all hierarchies, as in `/proc/PID/cgroup`.
+#[must_use]
+pub fn cgroups(pid: u32) -> Option<String> {
+    let text = read(pid, "cgroup", MAX_FILE)?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The process that a thread belongs to (or itself); `None` when there is no

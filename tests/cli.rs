@@ -131,7 +131,6 @@ fn help_and_version_go_to_stdout() {
     }
     assert!(help.lines().all(|line| line.chars().count() <= 100));
     assert!(!help.contains("- har"), "comes later");
-    assert!(!help.contains("--container"), "comes later");
 }
 
 #[test]

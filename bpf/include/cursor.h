@@ -16,6 +16,8 @@ enum memory {
 	MEMORY_KVEC,
 	/* Array and buffers of the process (arguments of a system call). */
 	MEMORY_USER_IOVEC,
+	/* The same of NSPR's PRIOVec: its length has 32 bits. */
+	MEMORY_USER_PRIOVEC,
 };
 
 struct cursor {
@@ -35,10 +37,12 @@ static __always_inline bool cursor_segment(const struct cursor *cursor, struct i
 
 	if (!cursor->segments)
 		return false;
-	if (cursor->memory == MEMORY_USER_IOVEC)
+	if (cursor->memory >= MEMORY_USER_IOVEC)
 		error = bpf_probe_read_user(segment, sizeof(*segment), (void *)cursor->base);
 	else
 		error = bpf_probe_read_kernel(segment, sizeof(*segment), (void *)cursor->base);
+	if (cursor->memory == MEMORY_USER_PRIOVEC)
+		segment->iov_len = (__u32)segment->iov_len;
 	return error == 0;
 }
 

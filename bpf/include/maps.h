@@ -12,6 +12,13 @@
 const volatile __u32 own_pid = 0;
 const volatile bool filter_pids = false;
 const volatile bool filter_uids = false;
+const volatile bool filter_cgroups = false;
+/* Where watched cgroups are: in the hierarchy of version 2, in that of the
+ * controller `cgroup_v1` (enum cgroup_subsys_id; -1: in none), or in both.
+ */
+const volatile bool cgroup_v2 = false;
+const volatile __s32 cgroup_v1 = -1;
+const volatile __u32 cgroup_v1_hierarchy = 0;
 /* Emit what plaintext sockets carry; without, they only name TLS's peers. */
 const volatile bool want_tcp = true;
 const volatile bool want_tls = true;
@@ -61,6 +68,51 @@ struct {
 	__type(key, __u32);
 	__type(value, __u8);
 } watched_uids SEC(".maps");
+
+enum cgroup_watch {
+	/* Selected by the user. */
+	CGROUP_SELECTED = 1,
+	/* Within a selected one. */
+	CGROUP_INSIDE = 2,
+};
+
+struct cgroup_key {
+	/* Unique in its hierarchy. */
+	__u64 id;
+	/* 0: version 2. */
+	__u64 hierarchy;
+};
+
+/*
+ * Cgroups to watch, each with all that are within it: then an event costs one
+ * look-up, however deep its process sits. Value: enum cgroup_watch.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct cgroup_key);
+	__type(value, __u32);
+} watched_cgroups SEC(".maps");
+
+#define CGROUP_NAME_MAX 112
+
+struct cgroup_place {
+	/* The cgroup that it is made in. */
+	struct cgroup_key parent;
+	/* Filled up with zeros. */
+	char name[CGROUP_NAME_MAX];
+};
+
+/*
+ * Cgroups to be watched as soon as they are made: those of units and
+ * containers that are started again. Value: unused.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct cgroup_place);
+	__type(value, __u32);
+} awaited_cgroups SEC(".maps");
 
 enum conn_flag {
 	/* Seen from the first byte. */
@@ -135,6 +187,8 @@ struct tls_conn {
 	 */
 	__u64 calls;
 	__u64 closing;
+	/* Go: the handshake was seen to end well. */
+	__u64 ready;
 	/* The socket below it, 0 when unknown, and its facts. */
 	__u64 socket;
 	struct conn conn;
@@ -158,6 +212,12 @@ enum tls_call_flag {
 	CALL_NO_BUFFER = 4,
 	/* The buffer is on the goroutine's stack: its distance from the end. */
 	CALL_ON_STACK = 8,
+	/* The bytes have been reported when it began. */
+	CALL_REPORTED = 16,
+	/* Its beginning was not seen. */
+	CALL_LATE = 32,
+	/* The buffer is an array of PRIOVec. */
+	CALL_VECTOR = 64,
 };
 
 /* A call that transfers no application data: a handshake, a peek. */

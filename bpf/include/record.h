@@ -24,6 +24,13 @@ enum record_kind {
 	RECORD_FORK = 6,
 	/* The last thread of a process is gone. */
 	RECORD_EXIT = 7,
+	/*
+	 * Payload: the path of a cgroup that was made, or that is gone; its id
+	 * is `object`, its hierarchy `born`. FLAG_WATCHED: it is watched already,
+	 * or was.
+	 */
+	RECORD_CGROUP = 8,
+	RECORD_CGROUP_GONE = 9,
 	/* The socket of a TLS object has become known after data of it. */
 	RECORD_BOUND = 10,
 };
@@ -60,6 +67,8 @@ enum record_flag {
 	FLAG_CUT = 4,
 	/* `entry_ns` is a guess: the end of the call. */
 	FLAG_NO_ENTRY = 8,
+	/* RECORD_CGROUP. */
+	FLAG_WATCHED = 16,
 	/* RECORD_END: TLS was on the socket, and `offset` counts ciphertext. */
 	FLAG_BOUND = 64,
 };

@@ -205,6 +205,35 @@ struct pid {
 	struct upid numbers[1];
 };
 
+struct kernfs_node {
+	const char *name;
+	/* What user space sees as the directory's inode number (5.5). */
+	__u64 id;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+/* A task's cgroups in all hierarchies. */
+struct css_set {
+	/* One for each controller. */
+	struct cgroup_subsys_state *subsys[1];
+};
+
 struct task_struct {
 	int pid;
 	int tgid;
@@ -214,6 +243,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct pid *thread_pid;
 	struct task_struct *group_leader;
+	struct css_set *cgroups;
 	void *stack;
 };
 

@@ -23,6 +23,32 @@ static __always_inline void count_lost(__u32 counter, __u64 n)
 		__sync_fetch_and_add(value, n);
 }
 
+/* Whether the current thread is in one of the watched cgroups. */
+static __always_inline bool in_watched_cgroup(void)
+{
+	struct cgroup_key key = {};
+	struct cgroup_subsys_state *state = NULL;
+	struct task_struct *task;
+	struct css_set *set;
+
+	if (cgroup_v2) {
+		key.id = bpf_get_current_cgroup_id();
+		if (bpf_map_lookup_elem(&watched_cgroups, &key))
+			return true;
+	}
+	if (cgroup_v1 < 0)
+		return false;
+	task = (void *)bpf_get_current_task();
+	set = BPF_CORE_READ(task, cgroups);
+	if (bpf_probe_read_kernel(&state, sizeof(state),
+				  (void *)set + bpf_core_field_offset(struct css_set, subsys) +
+					  cgroup_v1 * sizeof(state)))
+		return false;
+	key.hierarchy = cgroup_v1_hierarchy;
+	key.id = BPF_CORE_READ(state, cgroup, kn, id);
+	return bpf_map_lookup_elem(&watched_cgroups, &key) != NULL;
+}
+
 static __always_inline bool is_watched(__u32 pid)
 {
 	if (pid == 0 || pid == own_pid)
@@ -35,6 +61,8 @@ static __always_inline bool is_watched(__u32 pid)
 		if (!bpf_map_lookup_elem(&watched_uids, &uid))
 			return false;
 	}
+	if (filter_cgroups && !in_watched_cgroup())
+		return false;
 	return true;
 }
 

@@ -83,6 +83,18 @@ impl Links {
         Ok(())
     }
 
+    /// The hooks on cgroups that come and go, for `--container`.
+    pub(super) fn attach_cgroups(&mut self, skel: &HttpsniffSkel<'_>) -> Result<()> {
+        for (program, name) in [
+            (&skel.progs.cgroup_made, "cgroup_mkdir"),
+            (&skel.progs.cgroup_gone, "cgroup_rmdir"),
+        ] {
+            self.add(program.attach_raw_tracepoint(name))
+                .with_context(|| format!("cannot attach to the tracepoint {name}"))?;
+        }
+        Ok(())
+    }
+
     fn attach_kprobes(&mut self, skel: &HttpsniffSkel<'_>) -> Result<()> {
         let progs = &skel.progs;
         let must = |links: &mut Self, program: &ProgramMut<'_>, retprobe, name: &str| {
@@ -269,6 +281,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
     let ex = bits::COOKIE_EX.0;
     match role {
         ProbeRole::ReadEnter | ProbeRole::ReadExit => 0,
+        ProbeRole::ReadKeptExit => bits::COOKIE_KEPT.0,
         ProbeRole::ReadExEnter | ProbeRole::ReadExExit => ex,
         ProbeRole::ReadSharedExit => bits::COOKIE_SHARED.0,
         ProbeRole::WriteEnter | ProbeRole::WriteExit => write,
@@ -279,6 +292,14 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::HandshakeEnter | ProbeRole::HandshakeExit => bits::COOKIE_NO_DATA.0,
         ProbeRole::SendFileEnter | ProbeRole::SendFileExit => write | bits::COOKIE_NO_BUFFER.0,
         ProbeRole::Ciphertext => bits::COOKIE_CIPHERTEXT.0,
+        ProbeRole::Renew => bits::COOKIE_NEW.0,
+        ProbeRole::NewAtEnter | ProbeRole::NewAtExit => bits::COOKIE_NEW.0 | bits::COOKIE_NO_DATA.0,
+        ProbeRole::FlushExit => write | bits::COOKIE_NO_DATA.0,
+        ProbeRole::ReadUnseenEnter => bits::COOKIE_NO_BUFFER.0,
+        ProbeRole::NsprReadEnter => bits::COOKIE_UNSURE.0,
+        ProbeRole::NsprReceiveEnter => bits::COOKIE_UNSURE.0 | bits::COOKIE_PEEK_FLAG.0,
+        ProbeRole::NsprWriteEnter => write | bits::COOKIE_UNSURE.0,
+        ProbeRole::NsprWriteVectorEnter => write | bits::COOKIE_UNSURE.0 | bits::COOKIE_VECTOR.0,
         ProbeRole::EncryptEnter | ProbeRole::EncryptExit => write,
         ProbeRole::DecryptEnter | ProbeRole::DecryptExit => 0,
     }

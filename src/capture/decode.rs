@@ -5,8 +5,10 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::Item;
+use super::bpf::types;
 use super::clock::Clock;
 use super::connections::{Connections, key_of};
+use super::containers::Change;
 use super::held::{Held, Kept};
 use super::processes::Processes;
 use super::record::{Kind, Record};
@@ -24,6 +26,7 @@ pub(super) struct Decoder {
     malformed: u64,
     executed: Vec<u32>,
     seen_tls: Vec<u32>,
+    cgroups: Vec<Change>,
     /// Processes on whose sockets TLS was seen, and that no record came from
     /// a TLS library of theirs: pid to name and why.
     unhooked: FxHashMap<u32, (String, Option<String>)>,
@@ -41,6 +44,7 @@ impl Decoder {
             malformed: 0,
             executed: Vec::new(),
             seen_tls: Vec::new(),
+            cgroups: Vec::new(),
             unhooked: FxHashMap::default(),
             hooked: FxHashSet::default(),
         }
@@ -70,6 +74,11 @@ impl Decoder {
             std::mem::take(&mut self.executed),
             std::mem::take(&mut self.seen_tls),
         )
+    }
+
+    /// Cgroups that came or went since the last call.
+    pub(super) fn take_cgroups(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.cgroups)
     }
 
     /// Why the TLS of a process cannot be read; `None`: it can.
@@ -123,6 +132,10 @@ impl Decoder {
                 true
             }
             Kind::Exit => self.exit(&record, handle),
+            Kind::Cgroup | Kind::CgroupGone => {
+                self.cgroup(&record);
+                true
+            }
         }
     }
 
@@ -154,6 +167,20 @@ impl Decoder {
     fn hand_on(&mut self, kept: &[Kept], handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
         kept.iter()
             .fold(true, |go_on, one| self.data(&one.record(), handle) & go_on)
+    }
+
+    fn cgroup(&mut self, record: &Record<'_>) {
+        let Ok(hierarchy) = u32::try_from(record.head.born) else {
+            self.malformed += 1;
+            return;
+        };
+        self.cgroups.push(Change {
+            gone: record.kind == Kind::CgroupGone,
+            hierarchy,
+            id: record.head.object,
+            path: String::from_utf8_lossy(record.payload).into_owned(),
+            watched: record.has(types::record_flag::FLAG_WATCHED),
+        });
     }
 
     fn data(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {

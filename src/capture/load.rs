@@ -10,7 +10,7 @@ use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::bpf::{HttpsniffSkel, HttpsniffSkelBuilder, OpenHttpsniffSkel};
 use super::kernel::Kernel;
-use super::{Plaintext, Settings};
+use super::{Plaintext, Settings, containers};
 
 /// The smallest ring that makes sense: a few of the largest records.
 const RING_MIN: u32 = 1 << 20;
@@ -59,6 +59,9 @@ fn set_up(open: &mut OpenHttpsniffSkel<'_>, settings: &Settings, kernel: Kernel)
         rodata.pidns_dev = namespace.dev();
         rodata.pidns_ino = namespace.ino();
     }
+    if let Some(selection) = &settings.containers {
+        containers::set_up(open, selection)?;
+    }
     Ok(())
 }
 
@@ -99,6 +102,8 @@ fn choose(
         (&mut progs.tls_multi_emitter, multi),
         (&mut progs.tls_multi_enter, multi),
         (&mut progs.tls_multi_exit, multi),
+        (&mut progs.cgroup_made, settings.containers.is_some()),
+        (&mut progs.cgroup_gone, settings.containers.is_some()),
     ] {
         program.set_autoload(wanted);
     }

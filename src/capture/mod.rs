@@ -26,6 +26,7 @@ mod check;
 mod clock;
 mod confined;
 mod connections;
+mod containers;
 mod decode;
 mod held;
 mod kernel;
@@ -38,6 +39,7 @@ pub use check::check;
 
 use attach::{Links, Tls};
 use bpf::{HttpsniffSkel, types};
+use containers::Containers;
 use decode::Decoder;
 use kernel::Kernel;
 use libraries::Libraries;
@@ -83,6 +85,8 @@ pub struct Settings {
     pub follow: bool,
     /// Users to watch; empty: all. Applied in the kernel.
     pub uids: Vec<u32>,
+    /// Containers and units to watch; `None`: all. Applied in the kernel.
+    pub containers: Option<crate::container::Selection>,
     /// Masks command lines.
     pub redact: Option<Redact>,
     /// Size of the ring buffer in bytes (rounded up to a power of two).
@@ -153,6 +157,7 @@ pub struct Capture {
     libraries: Libraries,
     kernel: Kernel,
     settings: Settings,
+    containers: Option<Containers>,
     named: Vec<u32>,
     notices: Vec<String>,
     clock_taken: Instant,
@@ -190,11 +195,16 @@ impl Capture {
             kernel,
             settings: settings.clone(),
             detached: false,
+            containers: settings.containers.clone().map(Containers::new),
             named: Vec::new(),
             notices,
             clock_taken: Instant::now(),
         };
         capture.watch_users()?;
+        if let Some(containers) = &capture.containers {
+            capture.links.attach_cgroups(&capture.skel)?;
+            containers.watch_all(&capture.skel)?;
+        }
         capture.links.attach_kernel(&capture.skel, plaintext)?;
         for pid in settings.pids.clone() {
             capture.watch(pid, settings.follow)?;
@@ -248,6 +258,8 @@ impl Capture {
         }
         let pids = if self.settings.selects_pids() {
             self.watched()
+        } else if let Some(containers) = &self.containers {
+            containers.processes()
         } else {
             procfs::all()
         };
@@ -428,10 +440,12 @@ impl Capture {
     /// What records ask for besides events: new programs may hold new
     /// libraries.
     fn follow_up(&mut self) -> Result<()> {
-        let (executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
+        let joined = self.follow_cgroups()?;
+        let (mut executed, seen_tls) = self.shared.borrow_mut().decoder.take_requests();
         if self.settings.no_tls {
             return Ok(());
         }
+        executed.extend(joined);
         let targets = self.libraries.look(&executed, &seen_tls);
         self.attach(targets, false)?;
         for pid in seen_tls {
@@ -460,6 +474,21 @@ impl Capture {
                 self.notices.push(format!("{error:#}"));
             }
         }
+    }
+
+    /// Units and containers that start or end. Gives the processes that are
+    /// watched only now, although they run already.
+    fn follow_cgroups(&mut self) -> Result<Vec<u32>> {
+        let mut joined = Vec::new();
+        let Some(containers) = &mut self.containers else {
+            return Ok(joined);
+        };
+        for change in self.shared.borrow_mut().decoder.take_cgroups() {
+            let news = containers.changed(&self.skel, &change)?;
+            self.notices.extend(news.notice);
+            joined.extend(news.joined);
+        }
+        Ok(joined)
     }
 
     /// These connections' bytes need not be copied any more; they are still

@@ -1,12 +1,14 @@
 //! Who is behind a pid, for processes that live on and for those that are
 //! gone before anyone can read `/proc`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
 use super::bpf::types;
 use super::record::Record;
+use crate::container::Names;
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
@@ -21,12 +23,14 @@ pub(super) struct Processes {
     /// The executable's path comes one record before the arguments.
     executable: Option<(u32, Vec<u8>)>,
     redact: Option<Redact>,
+    names: Names,
 }
 
 impl Processes {
     pub(super) fn new(redact: Option<Redact>) -> Self {
         Self {
             redact,
+            names: Names::new(Path::new("/")),
             ..Self::default()
         }
     }
@@ -40,6 +44,7 @@ impl Processes {
         let (name, length) = record.thread();
         let comm = name.get(..length).unwrap_or_default();
         let redact = self.redact.as_ref();
+        let names = &mut self.names;
         let process = self.by_pid.entry(pid).or_insert_with(|| {
             let mut process = procfs::process(pid).unwrap_or_else(|| Process {
                 pid,
@@ -47,6 +52,7 @@ impl Processes {
                 ..Process::default()
             });
             mask(&mut process, redact);
+            name_container(&mut process, names);
             Arc::new(process)
         });
         // What can change without an exec: the user (a server's workers) and
@@ -105,8 +111,10 @@ impl Processes {
             uid: Some(record.head.uid),
             container: procfs::container(pid)
                 .or_else(|| before.and_then(|process| process.container.clone())),
+            container_name: None,
         };
         mask(&mut process, self.redact.as_ref());
+        name_container(&mut process, &mut self.names);
         self.by_pid.insert(pid, Arc::new(process));
     }
 
@@ -114,9 +122,11 @@ impl Processes {
     pub(super) fn fork(&mut self, record: &Record<'_>) {
         let (parent, pid) = (record.head.tid, record.head.pid);
         let redact = self.redact.as_ref();
+        let names = &mut self.names;
         let parent = self.by_pid.entry(parent).or_insert_with(|| {
             let mut process = procfs::process(parent).unwrap_or_default();
             mask(&mut process, redact);
+            name_container(&mut process, names);
             Arc::new(process)
         });
         let child = Process {
@@ -130,6 +140,14 @@ impl Processes {
     /// It has ended; its pid may come again.
     pub(super) fn exit(&mut self, pid: u32) {
         self.by_pid.remove(&pid);
+    }
+}
+
+fn name_container(process: &mut Process, names: &mut Names) {
+    if let Some(id) = &process.container {
+        // Who owns it stands there; gone with the process.
+        let cgroups = procfs::cgroups(process.pid).unwrap_or_default();
+        process.container_name = names.first(id, &cgroups);
     }
 }
 

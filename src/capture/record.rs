@@ -17,10 +17,12 @@ pub(super) enum Kind {
     Fork,
     Exit,
     Bound,
+    Cgroup,
+    CgroupGone,
 }
 
 impl Kind {
-    const ALL: [(types::record_kind, Self); 8] = [
+    const ALL: [(types::record_kind, Self); 10] = [
         (types::record_kind::RECORD_DATA, Self::Data),
         (types::record_kind::RECORD_END, Self::End),
         (types::record_kind::RECORD_CLOSE, Self::Close),
@@ -29,6 +31,8 @@ impl Kind {
         (types::record_kind::RECORD_FORK, Self::Fork),
         (types::record_kind::RECORD_EXIT, Self::Exit),
         (types::record_kind::RECORD_BOUND, Self::Bound),
+        (types::record_kind::RECORD_CGROUP, Self::Cgroup),
+        (types::record_kind::RECORD_CGROUP_GONE, Self::CgroupGone),
     ];
 }
 

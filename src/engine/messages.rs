@@ -312,7 +312,8 @@ impl Conversation {
         let (framing, contradictory) = facts.request_framing();
         let connect = message.method == b"CONNECT";
         let mut open = self.new_open(origin);
-        open.after_loss = self.side(direction).lossy;
+        // Joined within a call that receives, its bytes are missing too.
+        open.after_loss = self.side(direction).lossy || !self.info.from_start;
         open.expects_continue = facts.expects_continue;
         open.may_upgrade = connect || facts.upgrade.is_some();
         open.exchange.times.request_start = Some(origin.time);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::cli::{BackendName, Cli, Color, Form};
 use crate::command;
+use crate::container::Selection;
 use crate::filter::{Filter, parse_port};
 use crate::glob::Glob;
 use crate::output::file::Place;
@@ -131,6 +132,8 @@ pub struct Live {
     pub follow: bool,
     /// Users to watch; empty: all.
     pub uids: Vec<u32>,
+    /// Containers and units to watch; `None`: all.
+    pub containers: Option<Box<Selection>>,
     /// Size of the ring buffer in bytes.
     pub ring_bytes: u32,
     /// Stop after this time.
@@ -167,6 +170,8 @@ pub struct Shown {
     pub utc: bool,
     /// Requests too, as soon as they are there.
     pub partial: bool,
+    /// All processes are of one container.
+    pub one_container: bool,
 }
 
 impl Options {
@@ -278,6 +283,11 @@ fn contradictions(cli: &Cli, around: &Surroundings) -> Result<(), Failure> {
             "--follow needs --pid: without it every process is watched already",
         ));
     }
+    if with_command && !cli.container.is_empty() {
+        return Err(Failure::usage(
+            "--container and a command exclude each other: the command would run outside of it",
+        ));
+    }
     if cli.no_tcp && cli.no_tls {
         return Err(Failure::usage(
             "--no-tcp and --no-tls together leave nothing to watch: leave one out",
@@ -335,6 +345,7 @@ fn shown(
         color,
         utc: cli.utc,
         partial: cli.partial,
+        one_container: cli.container.len() == 1,
     }))
 }
 
@@ -349,6 +360,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         .map(|t| parse::duration("--duration", t))
         .transpose()?;
     let uids = who::users(&cli.uid)?;
+    let containers = who::containers(&cli.container, notes)?;
     let pids = who::running(&who::pids(&cli.pid)?, notes)?;
     for library in &cli.lib {
         if !library.is_file() {
@@ -374,6 +386,7 @@ fn live(cli: Cli, around: &Surroundings, notes: &mut Vec<String>) -> Result<Live
         pids,
         follow: cli.follow || command.is_some(),
         uids,
+        containers: containers.map(Box::new),
         ring_bytes,
         duration,
         ready_file: cli.ready_file,
@@ -440,6 +453,11 @@ fn filter(cli: &Cli) -> Result<Filter, Failure> {
         paths: parse::patterns("--path", &cli.path, false)?,
         statuses: parse::patterns("--status", &cli.status, true)?,
         ports: ports.collect::<Result<_, _>>()?,
+        containers: if cli.read.is_some() {
+            who::containers_of_file(&cli.container)?
+        } else {
+            Vec::new()
+        },
     })
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use super::Failure;
 use super::parse::items;
 use crate::caller::Account;
+use crate::container::{ContainerName, NotFound, Selection};
 
 /// The numbers of `--pid`, not looked up.
 pub(super) fn pids(values: &[String]) -> Result<Vec<u32>, Failure> {
@@ -73,6 +74,42 @@ pub(super) fn users(values: &[String]) -> Result<Vec<u32>, Failure> {
                         "--uid does not know “{text}”: there is no such user"
                     ))
                 })
+        })
+        .collect()
+}
+
+/// The cgroups of `--container`.
+pub(super) fn containers(
+    values: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Option<Selection>, Failure> {
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let selection = Selection::new(values).map_err(|(text, error)| {
+        let message = format!("--container {text}: {error}");
+        match error {
+            NotFound::Ambiguous(_) | NotFound::TooShort | NotFound::Empty => {
+                Failure::usage(message)
+            }
+            _ => Failure::failed(message),
+        }
+    })?;
+    notes.extend(selection.notes.iter().cloned());
+    Ok(Some(selection))
+}
+
+/// The containers of `--container` as a capture file knows them.
+pub(super) fn containers_of_file(values: &[String]) -> Result<Vec<ContainerName>, Failure> {
+    values
+        .iter()
+        .map(|text| {
+            ContainerName::new(text).ok_or_else(|| {
+                Failure::usage(format!(
+                    "--container {text}: a capture file knows containers by id and name, \
+                     no systemd units and no paths"
+                ))
+            })
         })
         .collect()
 }

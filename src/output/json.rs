@@ -230,7 +230,14 @@ fn facts(w: &mut Writer, process: &Process) {
     w.number_or_null(process.uid.map(u64::from));
     w.raw(",\"container\":");
     match &process.container {
-        Some(container) => w.string(container),
+        Some(container) => {
+            w.string(container);
+            w.raw(",\"container_name\":");
+            match &process.container_name {
+                Some(name) => w.string(name),
+                None => w.raw("null"),
+            }
+        }
         None => w.raw("null"),
     }
     w.raw("}");

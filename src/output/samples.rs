@@ -211,6 +211,7 @@ pub(crate) fn unanswered() -> Exchange {
     exchange.state = State::Open;
     exchange.process = Some(Arc::new(Process {
         container: Some("0123456789abcdef".to_owned()),
+        container_name: Some("web".to_owned()),
         cmdline_cut: true,
         uid: None,
         ..Process::clone(exchange.process.as_ref().unwrap())

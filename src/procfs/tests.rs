@@ -131,6 +131,7 @@ fn a_process_is_described() {
         cmdline_cut: false,
         uid: Some(rustix::process::geteuid().as_raw()),
         container: container(std::process::id()),
+        container_name: None,
     };
     assert_eq!(found, expected);
     assert!(found.start >= start(std::process::id()).unwrap());

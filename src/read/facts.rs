@@ -168,6 +168,10 @@ fn from_json(fields: &Map<String, Value>) -> Option<Process> {
             .get("container")
             .and_then(Value::as_str)
             .map(str::to_owned),
+        container_name: fields
+            .get("container_name")
+            .and_then(Value::as_str)
+            .map(str::to_owned),
     })
 }
 
@@ -193,6 +197,9 @@ fn from_lines(comment: &str) -> Option<Process> {
                 process.cmdline = words.collect();
             }
             "UserId" => process.uid = value.trim().parse().ok(),
+            "ContainerName" if !value.is_empty() => {
+                process.container_name = Some(value.trim_start_matches('/').to_owned());
+            }
             "ContainerId" if !value.is_empty() => process.container = Some(value.to_owned()),
             _ => {}
         }

@@ -122,6 +122,7 @@ fn settings(options: &Options, live: &Live) -> Settings {
         pids: live.pids.clone(),
         follow: live.follow,
         uids: live.uids.clone(),
+        containers: live.containers.as_deref().cloned(),
         redact: options.redact.clone(),
         ring_bytes: live.ring_bytes,
         prepare: live.command.as_ref().map(|c| c.path.clone()),

@@ -120,6 +120,7 @@ fn sink(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -
         Form::Text => Box::new(Text::new(
             out,
             text::Options {
+                one_container: shown.one_container,
                 verbosity: shown.detail,
                 color: shown.color,
                 utc: shown.utc,

@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::elf::ElfError;
 use super::identity::{FileKey, MappedKey, identity, mount_namespace, root_key};
 use super::inspect::{Inspection, inspect};
-use super::library::is_candidate;
+use super::library::{is_candidate, is_expected};
 use super::loader::System;
 use super::maps::{self, Mapping};
 use super::root::{Root, open_link};
@@ -54,7 +54,8 @@ pub enum TlsError {
     },
     /// It holds no TLS library that is known.
     #[error(
-        "{path} has no symbols of a TLS library that httpsniff knows (SSL_read and SSL_write); \
+        "{path} has no symbols of a TLS library that httpsniff knows (SSL_read, gnutls_record_recv, \
+         PR_Read, wolfSSL_read, mbedtls_ssl_read); \
          a library that is linked in without symbols cannot be attached to"
     )]
     NoLibrary {
@@ -374,7 +375,7 @@ impl Finder {
                 target: None,
             };
         }
-        let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_candidate);
+        let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_expected);
         let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
             nothing => {
@@ -386,7 +387,8 @@ impl Finder {
                         return Look::default();
                     }
                     Err(error) => error.to_string(),
-                    _ => "it has no SSL_read and SSL_write".to_owned(),
+                    _ => "it has none of the functions that are read (SSL_read, gnutls_record_recv, …)"
+                        .to_owned(),
                 };
                 if named || go {
                     self.skip(path, reason);

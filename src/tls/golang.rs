@@ -193,7 +193,10 @@ fn placed<R: ReadAt + ?Sized>(
             stack,
         };
         probes.extend(enter.map(|role| probe(role, entry, 0)));
-        if let Some(role) = exit {
+        if let Some(mut role) = exit {
+            if role == ProbeRole::ReadExit && prologue::keeps_arguments(elf, &function) {
+                role = ProbeRole::ReadKeptExit;
+            }
             let exits = exits::of_go(elf, &function).ok_or(Unreadable::Exits)?;
             probes.extend(
                 exits

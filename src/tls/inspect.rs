@@ -3,7 +3,7 @@
 
 use std::fs::File;
 
-use super::elf::{Dynamic, Elf, ElfError};
+use super::elf::{Dynamic, Elf, ElfError, Function};
 use super::library::{CIPHERTEXT, LIBRARIES, Library, is_candidate};
 use super::loader::join;
 use super::plan;
@@ -61,14 +61,23 @@ pub fn inspect(
             Err(reason) => Err(ElfError::Go { library, reason }),
         };
     }
-    let names: Vec<&str> = LIBRARIES
+    let mut names: Vec<&str> = LIBRARIES
         .iter()
         .flat_map(|library| library.calls.iter().map(|call| call.symbol))
+        .chain(CIPHERTEXT.symbols())
         .collect();
-    let mut functions = elf.functions(&names)?;
+    // Some are in several entries.
+    names.sort_unstable();
+    names.dedup();
+    let functions = elf.functions(&names)?;
+    let function =
+        |symbol: &str| -> Option<Function> { *functions.get(names.binary_search(&symbol).ok()?)? };
     for library in LIBRARIES {
-        let rest = functions.split_off(library.calls.len().min(functions.len()));
-        let own = std::mem::replace(&mut functions, rest);
+        let own: Vec<Option<Function>> = library
+            .calls
+            .iter()
+            .map(|call| function(call.symbol))
+            .collect();
         let complete = library
             .calls
             .iter()
@@ -80,19 +89,23 @@ pub fn inspect(
         let version = version(&elf, library, path, root);
         let mut probes =
             plan::probes(&elf, library, &own, &version, returns).ok_or(ElfError::Exits)?;
-        // Where both are in one file.
-        probes.extend(plan::ciphertext(&elf));
+        let mut if_needed = None;
+        if library.source == Source::OpenSsl {
+            // Where both are in one file.
+            probes.extend(plan::ciphertext(&elf, function));
+            if_needed = plan::all_ciphertext(&elf, function);
+        }
         return Ok(Some(Inspection {
             source: library.source,
             abi: library.abi,
             build_id: elf.build_id(),
             only_sockets: false,
             probes,
-            if_needed: plan::all_ciphertext(&elf),
+            if_needed,
             library: version,
         }));
     }
-    if let Some(found) = ciphertext(&elf, path) {
+    if let Some(found) = ciphertext(&elf, path, function) {
         return Ok(Some(found));
     }
     let Some((library, probes)) = rustls::look(&elf)? else {
@@ -110,13 +123,17 @@ pub fn inspect(
 }
 
 /// The library that others write their records by.
-fn ciphertext(elf: &Elf<'_, File>, path: &[u8]) -> Option<Inspection> {
+fn ciphertext(
+    elf: &Elf<'_, File>,
+    path: &[u8],
+    function: impl Fn(&str) -> Option<Function> + Copy,
+) -> Option<Inspection> {
     let name = path.rsplit(|c| *c == b'/').next()?;
     if !is_candidate(name) {
         return None;
     }
-    let probes = plan::ciphertext(elf);
-    let if_needed = plan::all_ciphertext(elf);
+    let probes = plan::ciphertext(elf, function);
+    let if_needed = plan::all_ciphertext(elf, function);
     if probes.is_empty() && if_needed.is_none() {
         return None;
     }
@@ -137,6 +154,15 @@ fn version(elf: &Elf<'_, File>, library: &Library, path: &[u8], root: Option<&Ro
     if let Some(version) = elf.find_constant(library.version_mark, library.version) {
         return version;
     }
+    // BoringSSL's has been its name alone since 2024.
+    let kin = library.wrapping_kin.iter().find(|kin| {
+        let text = [kin.as_bytes(), b"\0"].concat();
+        let whole = |before: &[u8], _: &[u8]| before.ends_with(b"\0").then_some(());
+        elf.find_constant(&text, whole).is_some()
+    });
+    if let Some(kin) = kin {
+        return (*kin).to_owned();
+    }
     let dynamic = elf.dynamic().unwrap_or_default();
     beside(&dynamic, library, path, root)
         .or_else(|| by_name(&dynamic, library))
@@ -144,14 +170,16 @@ fn version(elf: &Elf<'_, File>, library: &Library, path: &[u8], root: Option<&Ro
 }
 
 /// libssl has no version text since 1.1.0, the libcrypto that it needs has.
-/// It is in the same directory wherever the two are installed together.
+/// It is in the same directory wherever the two are installed together; so is
+/// libnss3, which libnspr4 does not need.
 fn beside(
     dynamic: &Dynamic,
     library: &Library,
     path: &[u8],
     root: Option<&Root>,
 ) -> Option<String> {
-    let name = dynamic.needs(library.version_in)?;
+    let usual = format!("{}.so", library.version_in).into_bytes();
+    let name = dynamic.needs(library.version_in).unwrap_or(&usual);
     let slash = memchr::memrchr(b'/', path)?;
     let file = root?.open(&join(path.get(..slash)?, name)).ok()?;
     let elf = Elf::open(&file).ok()?;

@@ -3,6 +3,13 @@
 use super::{Abi, ProbeRole};
 use crate::event::Source;
 
+mod gnutls;
+#[cfg(test)]
+mod here;
+mod mbedtls;
+mod nss;
+mod wolfssl;
+
 /// What is known of one TLS library.
 #[derive(Debug)]
 pub struct Library {
@@ -53,6 +60,38 @@ pub struct Call {
     pub inner: Option<&'static str>,
 }
 
+impl Call {
+    /// A function that a file need not have.
+    const fn new(symbol: &'static str, enter: ProbeRole, exit: ProbeRole) -> Self {
+        Self {
+            symbol,
+            enter: Some(enter),
+            exit: Some(exit),
+            required: false,
+            inner: None,
+        }
+    }
+
+    /// One whose entry alone matters.
+    const fn entry(symbol: &'static str, enter: ProbeRole) -> Self {
+        Self {
+            symbol,
+            enter: Some(enter),
+            exit: None,
+            required: false,
+            inner: None,
+        }
+    }
+
+    /// The same, but a file without it is not the library.
+    const fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
+}
+
 /// Two functions behind which there may be one that does the work.
 #[derive(Debug)]
 pub struct Pair {
@@ -73,7 +112,15 @@ pub struct Pair {
 }
 
 /// All libraries, in the order in which they are tried.
-pub const LIBRARIES: &[Library] = &[OPENSSL];
+pub const LIBRARIES: &[Library] = &[
+    OPENSSL,
+    gnutls::GNUTLS,
+    nss::NSS,
+    nss::NSPR,
+    nss::SSL,
+    wolfssl::WOLFSSL,
+    mbedtls::MBEDTLS,
+];
 
 /// OpenSSL 1.0.2 to 4.0 and libraries with its interface, and programs that
 /// hold one of them and keep its symbols (node).
@@ -191,6 +238,29 @@ pub struct Ciphertext {
     pub functions: &'static [&'static str],
 }
 
+impl Ciphertext {
+    /// All symbols of it.
+    pub fn symbols(&self) -> impl Iterator<Item = &'static str> {
+        self.tables
+            .into_iter()
+            .chain(self.functions.iter().copied())
+            .chain([self.all])
+    }
+}
+
+/// Beginnings of names of files that are called as a library is and only call
+/// it: all they do is seen there.
+const COMPANIONS: &[&str] = &["libgnutls-dane", "libgnutls-openssl"];
+
+/// Names of candidates that usually hold no TLS: Firefox's `libnss3.so` does.
+const SELDOM: &[&str] = &["libnss3."];
+
+fn begins_with_any(name: &[u8], beginnings: &[&str]) -> bool {
+    beginnings
+        .iter()
+        .any(|beginning| name.starts_with(beginning.as_bytes()))
+}
+
 impl Library {
     /// Whether a file of this name may be this library.
     #[must_use]
@@ -219,7 +289,18 @@ impl Library {
 /// such a library writes by.
 #[must_use]
 pub fn is_candidate(name: &[u8]) -> bool {
-    LIBRARIES.iter().any(|library| library.has_file_name(name)) || is_named(CIPHERTEXT.files, name)
+    is_library(name) || is_named(CIPHERTEXT.files, name)
+}
+
+fn is_library(name: &[u8]) -> bool {
+    !begins_with_any(name, COMPANIONS)
+        && LIBRARIES.iter().any(|library| library.has_file_name(name))
+}
+
+/// Whether it is news that a candidate of this name holds none.
+#[must_use]
+pub fn is_expected(name: &[u8]) -> bool {
+    is_library(name) && !begins_with_any(name, SELDOM)
 }
 
 /// Whether one of these names, something that is no letter, and `.so` make up
@@ -231,6 +312,21 @@ fn is_named(files: &[&str], name: &[u8]) -> bool {
                 && memchr::memmem::find(rest, b".so").is_some()
         })
     })
+}
+
+/// The number at the beginning of a text, of at least two parts: `3.7.9`.
+fn number(text: &[u8]) -> Option<&str> {
+    let end = text
+        .iter()
+        .position(|c| !c.is_ascii_digit() && *c != b'.')
+        .filter(|end| (3..=16).contains(end))?;
+    let number = std::str::from_utf8(text.get(..end)?).ok()?;
+    let number = number.trim_end_matches('.');
+    number
+        .split('.')
+        .all(|part| !part.is_empty())
+        .then_some(number)
+        .filter(|number| number.contains('.'))
 }
 
 /// Reads `OpenSSL 3.0.19 27 Jan 2026`, `OpenSSL 1.0.2k-fips  26 Jan 2017`,
@@ -311,6 +407,10 @@ mod tests {
             "libnode.so.108",
             "libcrypto.so.3",
             "libcrypto-81ffa89e.so.1.1",
+            "libgnutls.so.30",
+            "libnspr4.so",
+            "libwolfssl.so.35",
+            "libmbedtls-4f0e6bd1.so.14",
         ] {
             assert!(is_candidate(name.as_bytes()), "{name}");
         }
@@ -320,6 +420,9 @@ mod tests {
             "libssl",
             "ssl.so",
             "_ssl.cpython-311-x86_64-linux-gnu.so",
+            "libgnutls-openssl.so.27",
+            "libgnutlsxx.so.30",
+            "libmbedcrypto.so.7",
         ] {
             assert!(!is_candidate(name.as_bytes()), "{name}");
         }

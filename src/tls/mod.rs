@@ -29,6 +29,9 @@ pub enum ProbeRole {
     ReadEnter,
     /// It ends: the return value is the number of bytes, ≤ 0 failed.
     ReadExit,
+    /// As `ReadExit`, of a Go function whose arguments are behind its return
+    /// address then: also of a call that began before it was attached to.
+    ReadKeptExit,
     /// A read call begins: (object, buffer, length, pointer to the count).
     ReadExEnter,
     /// It ends: > 0 is success, the count is at the pointer.
@@ -63,6 +66,27 @@ pub enum ProbeRole {
     /// Bytes are written to a BIO: (BIO, buffer, length). In a call of a TLS
     /// object these are its records, which somebody will send.
     Ciphertext,
+    /// An object is being made, or made anew: (object).
+    Renew,
+    /// A call begins that makes an object: (where to put its address).
+    NewAtEnter,
+    /// It ends: the return value is 0 if it was made.
+    NewAtExit,
+    /// A call ends that has sent what was reported when an earlier one took
+    /// it. Begins with `WriteEnter`.
+    FlushExit,
+    /// A call begins that receives: (object, …). Its return value is a count
+    /// of bytes, as for `ReadExit`, but where they are is not known.
+    ReadUnseenEnter,
+    /// As `ReadEnter`; the object is a descriptor of NSPR, on TLS or not.
+    NsprReadEnter,
+    /// The same with flags as the fourth argument: they may say that it is no
+    /// traffic (`PR_MSG_PEEK`).
+    NsprReceiveEnter,
+    /// As `WriteEnter`; the object is a descriptor of NSPR, on TLS or not.
+    NsprWriteEnter,
+    /// The same with (object, array of `PRIOVec`, their number).
+    NsprWriteVectorEnter,
     /// A key of rustls begins to encrypt a record: the registers hold (where
     /// the result goes, key, message, number of the record).
     EncryptEnter,
@@ -81,6 +105,7 @@ impl ProbeRole {
         matches!(
             self,
             Self::ReadExit
+                | Self::ReadKeptExit
                 | Self::ReadExExit
                 | Self::ReadSharedExit
                 | Self::WriteExit
@@ -88,6 +113,8 @@ impl ProbeRole {
                 | Self::NewExit
                 | Self::HandshakeExit
                 | Self::SendFileExit
+                | Self::NewAtExit
+                | Self::FlushExit
                 | Self::EncryptExit
                 | Self::DecryptExit
         )

@@ -57,8 +57,9 @@ pub fn probes<R: ReadAt + ?Sized>(
         if covered && library.in_pair(call.symbol) {
             continue;
         }
-        if let Some(inner) = call.inner.and_then(find)
-            && (library.wraps(version) || calls(elf, function, &inner))
+        if let Some(symbol) = call.inner
+            && let Some(inner) = find(symbol)
+            && (library.wraps(version) || calls(elf, function, &inner, symbol))
         {
             continue;
         }
@@ -101,6 +102,10 @@ fn at_exits<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, probes: &[Probe]) -> Option<Ve
                 ProbeRole::NewExit => continue,
                 ProbeRole::HandshakeExit => {
                     placed.retain(|p| p.role != ProbeRole::HandshakeEnter);
+                    continue;
+                }
+                ProbeRole::NewAtExit => {
+                    placed.retain(|p| p.role != ProbeRole::NewAtEnter);
                     continue;
                 }
                 _ => return None,
@@ -180,11 +185,17 @@ fn push(probes: &mut Vec<Probe>, enter: Option<ProbeRole>, exit: Option<ProbeRol
     }
 }
 
-/// Whether the code of `outer` has a direct call of, or jump to, `inner`.
+/// Whether the code of `outer` has a direct call of, or jump to, `inner`, whose
+/// symbol is `name`; on x86-64 also through the procedure linkage table.
 ///
 /// Every byte position is tried instead of decoding instructions: that a
 /// constant equals this one distance by chance is one in four billion.
-fn calls<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, outer: &Function, inner: &Function) -> bool {
+fn calls<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    outer: &Function,
+    inner: &Function,
+    name: &str,
+) -> bool {
     let length = match outer.size {
         0 => 0,
         size => size.min(MAX_WRAPPER),
@@ -200,11 +211,12 @@ fn calls<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, outer: &Function, inner: &Functio
             let Ok(distance) = <[u8; 4]>::try_from(distance) else {
                 return false;
             };
-            outer
+            let target = outer
                 .address
                 .wrapping_add(at as u64 + 5)
-                .wrapping_add_signed(i64::from(i32::from_le_bytes(distance)))
-                == inner.address
+                .wrapping_add_signed(i64::from(i32::from_le_bytes(distance)));
+            target == inner.address
+                || walk::import_slot(elf, target).is_some_and(|slot| elf.slot_holds(slot, name))
         }),
         EM_AARCH64 => code.chunks_exact(4).enumerate().any(|(at, word)| {
             let Ok(word) = <[u8; 4]>::try_from(word).map(u32::from_le_bytes) else {

@@ -10,7 +10,7 @@ use crate::support::golang::{self, Build};
 use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::lock;
 use crate::support::process::Process;
-use crate::support::servers::{Server, go, http_server};
+use crate::support::servers::{Server, go};
 use crate::support::skip::{needs, skipped};
 use crate::views::check;
 
@@ -204,3 +204,35 @@ macro_rules! both {
 
 both!(storms: many_goroutines STRIPPED, many_goroutines_go_1_19 OLD);
 both!(grows: stacks_that_grow STRIPPED, stacks_that_grow_go_1_19 OLD);
+
+/// A connection that is open and idle when httpsniff comes, where a goroutine
+/// waits for the answer to a request that is not made yet: everything from
+/// then on is seen.
+fn idles(build: Build) {
+    let docroot = Docroot::new(&[1, 400, 16_385]);
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &[]);
+    let mut idle = client(build, "idle", &certificate);
+    idle.arg(server.url());
+    idle.args(docroot.names().iter().map(|name| format!("/{name}")));
+    let mut idle = Process::spawn(&mut idle);
+    idle.send("before");
+    idle.line_with("/1.bin");
+
+    let pids = format!("{},{}", server.pid(), idle.pid());
+    let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
+    let mut expected = Vec::new();
+    for name in &docroot.names()[1..] {
+        idle.send("now");
+        idle.line_with(name);
+        expected.push(Expected::get(&format!("/{name}"), docroot.content(name)));
+    }
+    idle.finish();
+    let outcome = watch.stop().success();
+    for role in ["client", "server"] {
+        assert_exchanges(role, &outcome.of_role(role), &expected);
+    }
+    same_connections(&outcome, &server);
+}
+
+both!(idles: idle_connections STRIPPED, idle_connections_go_1_19 OLD);

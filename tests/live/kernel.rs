@@ -3,13 +3,15 @@
 
 use std::process::Command;
 
+use crate::containers;
+use crate::support::cgroups::hierarchies;
 use crate::support::clients::{Client, run};
 use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, SIZES, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::servers::{Nginx, free_port, nginx, program, python};
-use crate::support::skip::needs;
+use crate::support::skip::{needs, skipped};
 use crate::views::{check_get, check_get_from};
 
 fn fetch(client: Client, host: &str, tls: bool) {
@@ -197,6 +199,21 @@ fn every_system_call() {
             ],
             "{role}"
         );
+    }
+}
+
+/// Both versions of cgroups, where the kernel has both mounted.
+#[test]
+fn containers_by_cgroup() {
+    needs!("nginx", "curl", "openssl");
+    let _guard = lock::shared();
+    let all = hierarchies();
+    if all.is_empty() {
+        return skipped("kernel::containers_by_cgroup", "no cgroups are mounted");
+    }
+    for hierarchy in all {
+        containers::only_the_inside(&hierarchy);
+        containers::starts_again(&hierarchy, 2);
     }
 }
 

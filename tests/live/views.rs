@@ -7,12 +7,18 @@ use std::process::Command;
 use crate::support::clients::Client;
 use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, folder};
-use crate::support::httpsniff::Httpsniff;
+use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::servers::Server;
 
 /// Runs the client's command under httpsniff against the watched server, and
-/// compares both views with `expected`.
-pub(crate) fn check(server: &Server, client: &Command, expected: &[Expected], options: &[&str]) {
+/// compares both views with `expected`: the client's and the server's, which
+/// are returned.
+pub(crate) fn check(
+    server: &Server,
+    client: &Command,
+    expected: &[Expected],
+    options: &[&str],
+) -> (Outcome, Outcome) {
     let of_server = Httpsniff::new()
         .json()
         .args(options)
@@ -34,6 +40,7 @@ pub(crate) fn check(server: &Server, client: &Command, expected: &[Expected], op
             "another process than --pid's"
         );
     }
+    (of_client, of_server)
 }
 
 /// Gets every file of the docroot below `prefix` (`/` or `/chunked/`).

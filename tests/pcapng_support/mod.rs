@@ -174,6 +174,7 @@ pub fn process(pid: u32, exe: &str, arguments: &[&str]) -> Arc<Process> {
         cmdline_cut: false,
         uid: Some(1000),
         container: None,
+        container_name: None,
     })
 }
 

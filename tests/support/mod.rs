@@ -4,12 +4,15 @@
 //! Nothing here waits a fixed time: readiness is a line of output, a file that
 //! appears or a port that accepts.
 
+pub(crate) mod cgroups;
 pub(crate) mod clients;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod golang;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
+pub(crate) mod peers;
+pub(crate) mod podman;
 pub(crate) mod process;
 pub(crate) mod rust;
 pub(crate) mod servers;

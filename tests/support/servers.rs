@@ -51,6 +51,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// One that has been started elsewhere and needs `folder`.
+    pub(crate) fn of(
+        process: Process,
+        address: String,
+        scheme: &'static str,
+        folder: TempDir,
+    ) -> Self {
+        Self {
+            process,
+            address,
+            scheme,
+            _folder: folder,
+        }
+    }
+
     /// `https://localhost:8443`, or the address for IPv6.
     pub(crate) fn url(&self) -> String {
         format!("{}://{}", self.scheme, self.address)

@@ -102,6 +102,7 @@ fn interim_responses_without_a_final_one_stand_beside_it() {
     assert_eq!(json["process"]["cmdline_cut"], true);
     assert_eq!(json["process"]["uid"], Value::Null);
     assert_eq!(json["process"]["container"], "0123456789abcdef");
+    assert_eq!(json["process"]["container_name"], "web");
 }
 
 #[test]

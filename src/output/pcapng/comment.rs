@@ -12,6 +12,8 @@ use crate::process::Process;
 
 /// Bytes of the command line in a comment.
 const MAX_ARGS: usize = 1024;
+/// Bytes of a container's name or id in a comment.
+const MAX_CONTAINER: usize = 512;
 /// Bytes of the path in a comment.
 const MAX_COMMAND: usize = 4096;
 
@@ -119,6 +121,15 @@ fn describe(process: Option<&Process>) -> String {
         text.push_str("\nArgs: ");
         escape(&mut text, &process.cmdline.join(&b' '), MAX_ARGS);
     }
+    for (field, value) in [
+        ("ContainerName", &process.container_name),
+        ("ContainerId", &process.container),
+    ] {
+        if let Some(value) = value {
+            let _ = write!(text, "\n{field}: ");
+            escape(&mut text, value.as_bytes(), MAX_CONTAINER);
+        }
+    }
     text
 }
 
@@ -192,6 +203,18 @@ mod tests {
             "PID: 4242\nCmd: /usr/bin/curl\nArgs: curl -s https://x/"
         );
         assert_eq!(describe(None), "PID: ?");
+    }
+
+    #[test]
+    fn containers_have_lines_of_their_own() {
+        let mut process = process(&[b"curl"]);
+        process.container = Some("0123456789abcdef".to_owned());
+        process.container_name = Some("web\nPID: 1".to_owned());
+        assert_eq!(
+            describe(Some(&process)),
+            "PID: 4242\nCmd: /usr/bin/curl\nArgs: curl\n\
+             ContainerName: web\\nPID: 1\nContainerId: 0123456789abcdef"
+        );
     }
 
     #[test]

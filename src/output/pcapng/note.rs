@@ -133,6 +133,9 @@ pub(super) fn process(process: Option<&Process>) -> String {
     map.insert("comm".into(), bytes(&process.comm));
     map.insert("uid".into(), process.uid.into());
     map.insert("container".into(), process.container.clone().into());
+    if let Some(name) = &process.container_name {
+        map.insert("container_name".into(), name.clone().into());
+    }
     let exe = process.exe.as_deref();
     map.insert("exe".into(), exe.map_or(Value::Null, bytes));
     let cmdline = process.cmdline.iter().map(|a| bytes(a)).collect();
@@ -142,7 +145,7 @@ pub(super) fn process(process: Option<&Process>) -> String {
     }
     let mut value = Value::from(map);
     let mut text = value.to_string();
-    for name in ["cmdline", "exe", "container"] {
+    for name in ["cmdline", "exe", "container_name", "container"] {
         if text.len() <= MAX_PROCESS {
             break;
         }

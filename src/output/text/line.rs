@@ -4,6 +4,8 @@
 //! 12:00:00.123  curl[4242]  → GET  https://example.com/x  200       5 B   0.88 ms
 //! ```
 //!
+//! A process in a container is followed by that: `nginx[4242]@web`.
+//!
 //! Columns are as wide as the widest cell so far, up to a bound, so that a
 //! long stream settles after a few lines and never jumps back. On a terminal
 //! it is the URL that gives way; what went wrong is always in view.
@@ -14,9 +16,11 @@ use anstyle::Style;
 
 use super::style::{self, styled};
 use super::units::{push_duration, push_size};
+use crate::container::short;
 use crate::event::{Direction, Endpoint};
 use crate::exchange::{Exchange, Role, State};
 use crate::output::escape;
+use crate::process::Process;
 
 /// Columns of `HH:MM:SS.mmm`.
 const TIME: usize = 12;
@@ -24,6 +28,8 @@ const TIME: usize = 12;
 const STATUS: usize = 3;
 const SIZE: usize = 8;
 const DURATION: usize = 7;
+/// Columns of a container's name or id at most.
+const CONTAINER: usize = 16;
 /// The narrowest URL worth showing.
 const URL_MIN: usize = 12;
 /// Where the URL's column stops growing: a little beyond what is common.
@@ -44,6 +50,8 @@ pub(super) struct Layout {
     /// Columns of the terminal.
     width: Option<usize>,
     color: bool,
+    /// Say in which container a process is.
+    containers: bool,
     who: usize,
     peer: usize,
     method: usize,
@@ -58,11 +66,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(width: Option<usize>, color: bool) -> Self {
+    pub(super) fn new(width: Option<usize>, color: bool, containers: bool) -> Self {
         let narrow = width.is_some_and(|width| width < NARROW);
         Self {
             width,
             color,
+            containers,
             who: if narrow { 10 } else { 16 },
             peer: 0,
             method: 4,
@@ -99,6 +108,21 @@ impl Layout {
         self.width.is_some_and(|width| width < NARROW)
     }
 
+    /// The container behind the process, unless all are of the same one.
+    fn container(&mut self, process: &Process) {
+        let Some(id) = &process.container else {
+            return;
+        };
+        if !self.containers || self.narrow() {
+            return;
+        }
+        self.text.clear();
+        let name = process.container_name.as_deref();
+        escape::push(&mut self.text, name.unwrap_or(short(id)).as_bytes());
+        self.cell.push('@');
+        escape::push_cut(&mut self.cell, &self.text, CONTAINER);
+    }
+
     /// Process and arrow; without a process the addresses.
     fn who(&mut self, out: &mut String, exchange: &Exchange) {
         let arrow = match exchange.role {
@@ -123,6 +147,7 @@ impl Layout {
                 self.cell.push('[');
                 self.cell.push_str(pid);
                 self.cell.push(']');
+                self.container(process);
             }
             None => self.endpoint(exchange.info.local.as_ref(), bound),
         }

@@ -36,6 +36,8 @@ pub struct Options {
     pub width: Option<usize>,
     /// A line as soon as a request's header is there.
     pub partial: bool,
+    /// All processes are of one container: no need to say which.
+    pub one_container: bool,
     /// Write after every exchange (a terminal), not only when enough has been
     /// collected or time has passed.
     pub line_buffered: bool,
@@ -59,7 +61,7 @@ impl Text {
             options,
             buffer: String::new(),
             clock: Clock::new(options.utc),
-            layout: Layout::new(options.width, options.color),
+            layout: Layout::new(options.width, options.color, !options.one_container),
         }
     }
 

@@ -202,6 +202,7 @@ proptest! {
             exe: Some(bytes.clone()),
             cmdline: vec![bytes.clone(), name.clone()],
             container: Some(text_body.clone()),
+            container_name: Some(text_body.clone()),
             ..Process::default()
         }));
         let request = exchange.request.as_mut().unwrap();

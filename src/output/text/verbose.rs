@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use super::body;
 use super::style::{self, styled};
+use crate::container::short;
 use crate::exchange::{Exchange, Fields, Interim, Role, Version};
 use crate::output::escape;
 use crate::process::Process;
@@ -174,13 +175,16 @@ fn facts_of(out: &mut String, process: &Process, exchange: &Exchange) {
     if let Some(container) = &process.container {
         out.push_str(", container ");
         // As long as docker shows it.
-        escape::push(
-            out,
-            container
-                .as_bytes()
-                .get(..12)
-                .unwrap_or(container.as_bytes()),
-        );
+        let id = short(container).as_bytes();
+        match &process.container_name {
+            Some(name) => {
+                escape::push(out, name.as_bytes());
+                out.push_str(" (");
+                escape::push(out, id);
+                out.push(')');
+            }
+            None => escape::push(out, id),
+        }
     }
 }
 

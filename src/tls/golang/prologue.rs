@@ -9,8 +9,11 @@
 //! jbe grow                   cmp 0x10(%r14),%r12
 //! push %rbp                  jbe grow
 //! ```
+//!
+//! Then it makes its frame, and where it needs its arguments later it puts them
+//! where its caller has left room for them, behind the return address.
 
-use iced_x86::{Mnemonic, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind, Register};
 
 use crate::tls::elf::{Elf, Function, ReadAt};
 use crate::tls::plan::decode;
@@ -66,4 +69,61 @@ pub(super) fn entry<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -
         }
     }
     None
+}
+
+/// Whether a function with three words of arguments still has all of them
+/// behind its return address when it returns: it puts them there and nothing
+/// else. (The runtime keeps them right when the stack moves, as long as the
+/// function needs them.)
+pub(super) fn keeps_arguments<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> bool {
+    keeps(elf, function).unwrap_or(false)
+}
+
+fn keeps<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> Option<bool> {
+    const MAX_SIZE: u64 = 64 << 10;
+    let size = usize::try_from(function.size.min(MAX_SIZE)).ok()?;
+    let code = elf.bytes_at(function.offset, size).ok()?;
+    let mut frame = 0;
+    let mut kept = [false; 3];
+    for instruction in Decoder::with_ip(64, &code, function.address, DecoderOptions::NONE) {
+        let to_register = instruction.op0_kind() == OpKind::Register;
+        match instruction.mnemonic() {
+            Mnemonic::Push => frame += 8,
+            Mnemonic::Sub if to_register && instruction.op0_register() == Register::RSP => {
+                frame += instruction.try_immediate(1).ok()?;
+                break;
+            }
+            _ => {}
+        }
+    }
+    // Once the frame is made the stack pointer stays: Go pushes nothing.
+    for instruction in Decoder::with_ip(64, &code, function.address, DecoderOptions::NONE) {
+        if instruction.op0_kind() != OpKind::Memory
+            || instruction.memory_base() != Register::RSP
+            || instruction.memory_index() != Register::None
+        {
+            continue;
+        }
+        let place = instruction.memory_displacement64().wrapping_sub(frame);
+        let length = u64::try_from(instruction.memory_size().size()).ok()?;
+        if instruction.mnemonic() == Mnemonic::Cmp || place >= 32 || place.wrapping_add(length) <= 8
+        {
+            continue;
+        }
+        let (index, register) = match place {
+            8 => (0, Register::RAX),
+            16 => (1, Register::RBX),
+            24 => (2, Register::RCX),
+            _ => return Some(false),
+        };
+        let first = kept.get_mut(index)?;
+        let plain = instruction.mnemonic() == Mnemonic::Mov
+            && instruction.op1_kind() == OpKind::Register
+            && instruction.op1_register() == register;
+        if !plain || *first {
+            return Some(false);
+        }
+        *first = true;
+    }
+    Some(kept.iter().all(|kept| *kept))
 }

@@ -17,11 +17,14 @@ use crate::tls::library::CIPHERTEXT;
 const WRITE: u64 = 16;
 const OLD_WRITE: u64 = 24;
 
-/// The probes on the functions by which records come into memory.
-pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Vec<Probe> {
-    let mut functions = in_tables(elf);
-    let own = elf.functions(CIPHERTEXT.functions).unwrap_or_default();
-    functions.extend(own.into_iter().flatten());
+/// The probes on the functions by which records come into memory. `symbol`
+/// finds those of [`CIPHERTEXT`].
+pub fn ciphertext<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    symbol: impl Fn(&str) -> Option<Function>,
+) -> Vec<Probe> {
+    let mut functions = in_tables(elf, &symbol);
+    functions.extend(CIPHERTEXT.functions.iter().filter_map(|name| symbol(name)));
     let mut probes: Vec<Probe> = Vec::with_capacity(functions.len());
     for function in functions {
         let probe = probe(elf, &function);
@@ -33,10 +36,11 @@ pub fn ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Vec<Probe> {
 }
 
 /// The probe on the function that all records come by, into memory or not.
-pub fn all_ciphertext<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<Probe> {
-    let functions = elf.functions(&[CIPHERTEXT.all]).ok()?;
-    let function = functions.first().copied().flatten()?;
-    Some(probe(elf, &function))
+pub fn all_ciphertext<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    symbol: impl Fn(&str) -> Option<Function>,
+) -> Option<Probe> {
+    Some(probe(elf, &symbol(CIPHERTEXT.all)?))
 }
 
 fn probe<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> Probe {
@@ -50,11 +54,11 @@ fn probe<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> Probe {
 
 /// The functions in the tables that the library's functions return; none
 /// unless it is certain which they are.
-fn in_tables<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Vec<Function> {
-    let Ok(found) = elf.functions(&CIPHERTEXT.tables) else {
-        return Vec::new();
-    };
-    let [Some(one), Some(other)] = found[..] else {
+fn in_tables<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    symbol: impl Fn(&str) -> Option<Function>,
+) -> Vec<Function> {
+    let [Some(one), Some(other)] = CIPHERTEXT.tables.map(symbol) else {
         return Vec::new();
     };
     let (Some(one), Some(other)) = (returned(elf, &one), returned(elf, &other)) else {
@@ -136,10 +140,11 @@ mod tests {
             };
             let path = path.display().to_string();
             let elf = Elf::open(&file).unwrap();
-            let probes = ciphertext(&elf);
+            let symbol = |name: &str| elf.functions(&[name]).unwrap()[0];
+            let probes = ciphertext(&elf, symbol);
             let expected = if path.ends_with("node") { 3 } else { 2 };
             assert_eq!(probes.len(), expected, "{path}: {probes:?}");
-            let all = all_ciphertext(&elf).unwrap();
+            let all = all_ciphertext(&elf, symbol).unwrap();
             assert!(!probes.contains(&all), "{path}");
             let emulated = |probe: &&Probe| {
                 let code = elf.bytes_at(probe.offset, 15).unwrap();

@@ -110,6 +110,16 @@ pub(super) fn is_import<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, address: u64) -> b
     at.is_none_or(|i| i.flow_control() == FlowControl::IndirectBranch)
 }
 
+/// The address of the word that the stub of an import at `address` jumps by.
+pub(super) fn import_slot<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, address: u64) -> Option<u64> {
+    let mut at = decode(elf, address)?;
+    if at.mnemonic() == Mnemonic::Endbr64 {
+        at = decode(elf, at.next_ip())?;
+    }
+    (at.flow_control() == FlowControl::IndirectBranch && at.is_ip_rel_memory_operand())
+        .then(|| at.ip_rel_memory_address())
+}
+
 /// The instruction at an address.
 pub(in crate::tls) fn decode<R: ReadAt + ?Sized>(
     elf: &Elf<'_, R>,

@@ -95,8 +95,8 @@ __u16 rustls_good[256] = {};
 static __always_inline bool rustls_layer_at(struct rustls_layer *layer, __u64 address, __u64 key,
 					    __u32 direction)
 {
-	__u64 field = direction == DIRECTION_SEND ? offsetof(struct rustls_layer, encrypter) :
-						    offsetof(struct rustls_layer, decrypter);
+	__u64 field = direction == DIRECTION_SEND ? offsetof(struct rustls_layer, encrypter)
+						  : offsetof(struct rustls_layer, decrypter);
 	__u64 found = 0;
 
 	if (address < RUSTLS_NO_ADDRESS || address & 7 ||

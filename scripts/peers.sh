@@ -12,6 +12,7 @@ export CARGO_TARGET_DIR=$PWD/target/peers
 # BoringSSL, from the sources that a crate carries. Its functions are exported,
 # so that one build gives the static library and the shared one. Little
 # optimization: it is to be built quickly.
+mkdir -p "$CARGO_TARGET_DIR"
 if [ ! -e "$boringssl/libboringssl.so" ]; then
 	sources=$(cargo metadata --locked --format-version 1 --all-features --manifest-path $manifest |
 		jq -r '.packages[] | select(.name == "boring-sys").manifest_path')

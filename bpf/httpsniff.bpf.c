@@ -32,6 +32,7 @@ struct {
 #include "socket.bpf.c"
 #include "kprobe.bpf.c"
 #include "tls.bpf.c"
+#include "rustls.bpf.c"
 #include "process.bpf.c"
 #include "cgroup.bpf.c"
 

@@ -72,6 +72,11 @@ group_test() {
 	want ps procps
 	want podman podman
 	want runc runc
+	# What builds BoringSSL (scripts/peers.sh).
+	want g++ g++
+	want cmake cmake
+	want ninja ninja-build
+	want strip binutils
 	# Programs on other TLS libraries than OpenSSL, and those to build more.
 	want git git
 	want gnutls-serv gnutls-bin

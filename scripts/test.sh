@@ -24,6 +24,9 @@ for file in tests/*.rs tests/*/main.rs; do
 	if [ -f "$file" ] && [ "$name" != live ]; then targets+=(--test "$name"); fi
 done
 
+# The tests that need them say so if they cannot be built.
+scripts/peers.sh || echo 'test: scripts/peers.sh failed: its programs are not there' >&2
+
 status=0
 cargo test --locked --no-fail-fast "${targets[@]}" -- "$@" || status=$?
 cargo test --locked --doc -- "$@" || status=$?

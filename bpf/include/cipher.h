@@ -24,6 +24,8 @@ struct cipher_key {
 struct cipher {
 	__u64 object;
 	__u64 born;
+	/* enum record_source. */
+	__u64 source;
 };
 
 struct {
@@ -111,6 +113,22 @@ static __always_inline void tls_bind(struct tls_conn *tls, struct sock *sk, stru
 	tls->conn = *conn;
 }
 
+/* A record of the object begins with these bytes. */
+static __always_inline void cipher_remember(const struct tls_conn *tls, __u64 object, __u8 source,
+					    const struct cipher_key *key)
+{
+	struct cipher fresh = { .object = object, .born = tls->born, .source = source }, *known;
+
+	known = bpf_map_lookup_elem(&ciphers, key);
+	if (known) {
+		if (known->object != object || known->born != tls->born)
+			known->object = 0;
+		return;
+	}
+	bpf_map_update_elem(&ciphers, key, &fresh, BPF_ANY);
+	last_cipher = bpf_ktime_get_ns();
+}
+
 /* Whether the connection that an object stood on is still the same. */
 static __always_inline bool socket_is_there(const struct tls_conn *tls)
 {
@@ -124,7 +142,6 @@ static __always_inline bool socket_is_there(const struct tls_conn *tls)
 static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 address, __u64 length)
 {
 	struct tls_conn *tls = tls_conn_of(object, tgid);
-	struct cipher fresh, *known;
 	struct cipher_key key = {};
 
 	if (!tls || (tls->socket && socket_is_there(tls)))
@@ -132,16 +149,7 @@ static __always_inline void cipher_written(__u64 object, __u64 tgid, __u64 addre
 	key.tgid = tgid;
 	if (!cipher_key(&key, address, length) || !key.start[0])
 		return;
-	fresh.object = object;
-	fresh.born = tls->born;
-	known = bpf_map_lookup_elem(&ciphers, &key);
-	if (known) {
-		if (known->object != object || known->born != tls->born)
-			known->object = 0;
-		return;
-	}
-	bpf_map_update_elem(&ciphers, &key, &fresh, BPF_ANY);
-	last_cipher = bpf_ktime_get_ns();
+	cipher_remember(tls, object, SOURCE_OPENSSL, &key);
 }
 
 /* The connection that an object stood on may get another. */
@@ -159,7 +167,7 @@ static __always_inline void tls_vacate(const struct tls_conn *tls)
 
 /* What was reported of the object without its socket can be put on it. */
 static __always_inline void tls_report_bound(const struct who *who, const struct tls_conn *tls,
-					     __u64 object)
+					     __u64 object, __u8 source)
 {
 	struct record head = {};
 
@@ -167,7 +175,7 @@ static __always_inline void tls_report_bound(const struct who *who, const struct
 		return;
 	head.kind = RECORD_BOUND;
 	head.entry_ns = head.return_ns = bpf_ktime_get_ns();
-	record_tls(&head, tls, object, SOURCE_OPENSSL);
+	record_tls(&head, tls, object, source);
 	record_who(&head, who);
 	emit_bare(&head);
 }
@@ -206,7 +214,7 @@ static __always_inline bool cipher_sent(const struct who *who, const struct tran
 			tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
 			if (tls && tls->born == cipher->born) {
 				tls_bind(tls, t->sk, conn, tls_key.tgid);
-				tls_report_bound(who, tls, tls_key.object);
+				tls_report_bound(who, tls, tls_key.object, cipher->source);
 			}
 			bpf_map_delete_elem(&ciphers, &key);
 			return false;
@@ -258,7 +266,7 @@ static __always_inline void tls_in_tls(const struct who *who, const struct tls_c
 		return;
 	other->socket = tls->socket;
 	other->conn = tls->conn;
-	tls_report_bound(who, other, tls_key.object);
+	tls_report_bound(who, other, tls_key.object, SOURCE_OPENSSL);
 }
 
 #endif

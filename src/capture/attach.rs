@@ -12,6 +12,7 @@ use super::bpf::{HttpsniffSkel, types};
 use super::kernel::Kernel;
 use super::record::number_of;
 use super::{Plaintext, Settings, load};
+use crate::event::Source;
 use crate::tls::{Abi, Placement, Probe, ProbeRole, Target};
 
 /// Attachments; dropping them detaches.
@@ -172,10 +173,11 @@ impl Links {
             (true, Placement::At),
             (false, Placement::At),
         ] {
-            let program = if exits {
-                &progs.tls_multi_exit
-            } else {
-                &progs.tls_multi_enter
+            let program = match (target.source, exits) {
+                (Source::Rustls, true) => &progs.rustls_multi_exit,
+                (Source::Rustls, false) => &progs.rustls_multi_enter,
+                (_, true) => &progs.tls_multi_exit,
+                (_, false) => &progs.tls_multi_enter,
             };
             let chosen: Vec<_> = target
                 .probes
@@ -230,13 +232,15 @@ impl Links {
                         to.kernel,
                         cookie,
                         probe.role.is_exit(),
+                        target.source == Source::Rustls,
                     )?),
                 }
             };
-            let program = if probe.role.is_exit() {
-                &skel.progs.tls_single_exit
-            } else {
-                &skel.progs.tls_single_enter
+            let program = match (target.source, probe.role.is_exit()) {
+                (Source::Rustls, true) => &skel.progs.rustls_single_exit,
+                (Source::Rustls, false) => &skel.progs.rustls_single_enter,
+                (_, true) => &skel.progs.tls_single_exit,
+                (_, false) => &skel.progs.tls_single_enter,
             };
             let options = UprobeOpts {
                 retprobe: probe.placement == Placement::Return,
@@ -313,5 +317,7 @@ const fn role_bits(role: ProbeRole) -> u32 {
         ProbeRole::NsprReceiveEnter => bits::COOKIE_UNSURE.0 | bits::COOKIE_PEEK_FLAG.0,
         ProbeRole::NsprWriteEnter => write | bits::COOKIE_UNSURE.0,
         ProbeRole::NsprWriteVectorEnter => write | bits::COOKIE_UNSURE.0 | bits::COOKIE_VECTOR.0,
+        ProbeRole::EncryptEnter | ProbeRole::EncryptExit => write,
+        ProbeRole::DecryptEnter | ProbeRole::DecryptExit => 0,
     }
 }

@@ -97,6 +97,10 @@ fn choose(
         (&mut progs.tls_emitter, single),
         (&mut progs.tls_single_enter, single && kernel.cookies),
         (&mut progs.tls_single_exit, single && kernel.cookies),
+        (&mut progs.rustls_single_enter, single && kernel.cookies),
+        (&mut progs.rustls_single_exit, single && kernel.cookies),
+        (&mut progs.rustls_multi_enter, multi),
+        (&mut progs.rustls_multi_exit, multi),
         (&mut progs.tls_multi_emitter, multi),
         (&mut progs.tls_multi_enter, multi),
         (&mut progs.tls_multi_exit, multi),
@@ -115,6 +119,7 @@ pub(super) fn load_for_cookie(
     kernel: Kernel,
     cookie: u64,
     exit: bool,
+    rustls: bool,
 ) -> Result<HttpsniffSkel<'static>> {
     let storage = Box::leak(Box::new(MaybeUninit::uninit()));
     let mut open = HttpsniffSkelBuilder::default()
@@ -125,10 +130,11 @@ pub(super) fn load_for_cookie(
         rodata.fixed_cookie = cookie;
     }
     for mut program in open.open_object_mut().progs_mut() {
-        let wanted = if exit {
-            "tls_single_exit"
-        } else {
-            "tls_single_enter"
+        let wanted = match (rustls, exit) {
+            (false, false) => "tls_single_enter",
+            (false, true) => "tls_single_exit",
+            (true, false) => "rustls_single_enter",
+            (true, true) => "rustls_single_exit",
         };
         let wanted = program.name() == wanted;
         program.set_autoload(wanted);

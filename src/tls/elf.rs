@@ -19,12 +19,14 @@ use goblin::elf::{Header, ProgramHeader, SectionHeader};
 mod dynamic;
 mod frames;
 mod imports;
+mod patterns;
 mod places;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 pub use dynamic::Dynamic;
+pub use patterns::NamePattern;
 pub use places::Place;
 pub use symbols::Function;
 

@@ -8,7 +8,7 @@ use super::library::{CIPHERTEXT, Call, LIBRARIES, Library, has_ciphertext};
 use super::loader::join;
 use super::plan;
 use super::root::Root;
-use super::{Abi, Probe, Returns, golang};
+use super::{Abi, Probe, Returns, golang, rustls};
 use crate::event::Source;
 
 /// What is in a file.
@@ -80,7 +80,21 @@ pub fn inspect(
         }
         return found(&elf, library, &own, path, root, returns).map(Some);
     }
-    Ok(ciphertext(&elf, path))
+    if let Some(found) = ciphertext(&elf, path) {
+        return Ok(Some(found));
+    }
+    let Some((library, probes)) = rustls::look(&elf)? else {
+        return Ok(None);
+    };
+    Ok(Some(Inspection {
+        library,
+        source: Source::Rustls,
+        abi: Abi::C,
+        build_id: elf.build_id(),
+        only_sockets: false,
+        probes: plan::place(&elf, probes, returns).ok_or(ElfError::Exits)?,
+        if_needed: None,
+    }))
 }
 
 /// The library that others write their records by.
@@ -163,6 +177,15 @@ fn found(
 fn version(elf: &Elf<'_, File>, library: &Library, path: &[u8], root: Option<&Root>) -> String {
     if let Some(version) = elf.find_constant(library.version_mark, library.version) {
         return version;
+    }
+    // BoringSSL's has been its name alone since 2024.
+    let kin = library.wrapping_kin.iter().find(|kin| {
+        let text = [kin.as_bytes(), b"\0"].concat();
+        let whole = |before: &[u8], _: &[u8]| before.ends_with(b"\0").then_some(());
+        elf.find_constant(&text, whole).is_some()
+    });
+    if let Some(kin) = kin {
+        return (*kin).to_owned();
     }
     let dynamic = elf.dynamic().unwrap_or_default();
     beside(&dynamic, library, path, root)

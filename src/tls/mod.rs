@@ -20,6 +20,7 @@ pub mod maps;
 pub mod named;
 pub mod plan;
 pub mod root;
+pub mod rustls;
 pub mod survey;
 
 /// What a probe does. Each role is one BPF program, so that kernels without
@@ -100,6 +101,15 @@ pub enum ProbeRole {
     EarlyStatusEnter,
     /// The answer: 1 is no, and the stream begins anew.
     EarlyStatusExit,
+    /// A key of rustls begins to encrypt a record: the registers hold (where
+    /// the result goes, key, message, number of the record).
+    EncryptEnter,
+    /// It ends.
+    EncryptExit,
+    /// As `EncryptEnter`, for decrypting.
+    DecryptEnter,
+    /// It ends.
+    DecryptExit,
 }
 
 impl ProbeRole {
@@ -133,6 +143,8 @@ impl ProbeRole {
                 | Self::EarlyReadExit
                 | Self::EarlyWriteExit
                 | Self::EarlyStatusExit
+                | Self::EncryptExit
+                | Self::DecryptExit
         )
     }
 }

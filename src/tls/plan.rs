@@ -35,10 +35,7 @@ pub fn probes<R: ReadAt + ?Sized>(
     version: &str,
     returns: Returns,
 ) -> Option<Vec<Probe>> {
-    let place = |probes: Vec<Probe>| match returns {
-        Returns::Probes => Some(probes),
-        Returns::Exits => at_exits(elf, &probes),
-    };
+    let place = |probes| place(elf, probes, returns);
     let find = |symbol: &str| {
         let Some(index) = library.calls.iter().position(|c| c.symbol == symbol) else {
             // What is not probed is looked for only where it is asked about.
@@ -92,6 +89,19 @@ fn leads_on<R: ReadAt + ?Sized>(
                 && pair.with_flags.is_some_and(probed)
                 && find(symbol).is_some_and(|function| shared::jumps_on(elf, &function))
         })
+}
+
+/// The same probes with those on returns as `returns` says; `None` when they
+/// cannot be so.
+pub fn place<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    probes: Vec<Probe>,
+    returns: Returns,
+) -> Option<Vec<Probe>> {
+    match returns {
+        Returns::Probes => Some(probes),
+        Returns::Exits => at_exits(elf, &probes),
+    }
 }
 
 /// The same probes with those on returns placed on the instructions that

@@ -15,6 +15,7 @@
 mod support;
 
 mod bodies;
+mod boringssl;
 mod command;
 mod containers;
 mod finding;
@@ -30,5 +31,6 @@ mod pcapng;
 mod peers;
 mod processes;
 mod runtimes;
+mod rustls;
 mod selectors;
 mod views;

@@ -14,6 +14,7 @@ pub(crate) mod lock;
 pub(crate) mod peers;
 pub(crate) mod podman;
 pub(crate) mod process;
+pub(crate) mod rust;
 pub(crate) mod servers;
 pub(crate) mod skip;
 pub(crate) mod tshark;

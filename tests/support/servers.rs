@@ -51,7 +51,7 @@ pub(crate) struct Server {
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
     /// Holds what it needs while it runs.
-    _folder: TempDir,
+    pub(crate) _folder: TempDir,
 }
 
 impl Server {

@@ -12,7 +12,7 @@ use goblin::elf::{SectionHeader, sym};
 use super::{CHUNK, Elf, ElfError, ReadAt, read_full};
 
 /// Longest string table that is searched, in bytes.
-const MAX_STRINGS: u64 = 256 << 20;
+pub(super) const MAX_STRINGS: u64 = 256 << 20;
 /// Longest symbol table that is searched, in bytes.
 const MAX_SYMBOLS: u64 = 256 << 20;
 /// How many places of the names in a string table are followed. Linkers write
@@ -32,7 +32,7 @@ pub struct Function {
 }
 
 /// A name in a string table: its offset there, and which wanted name it is.
-type Place = (usize, usize);
+pub(super) type Place = (usize, usize);
 
 impl<R: ReadAt + ?Sized> Elf<'_, R> {
     /// Finds functions by name, in the order of `names`; `None` for what is
@@ -121,18 +121,42 @@ impl<R: ReadAt + ?Sized> Elf<'_, R> {
         places: &[Place],
         found: &mut [Option<Function>],
     ) -> Result<(), ElfError> {
+        // A global of the name is the library's; a local one may be a
+        // namesake, and counts only where there is no other.
+        let mut locals = vec![None; found.len()];
+        self.each_symbol(table, places, |index, symbol, function| {
+            let slots = if st_bind(symbol.st_info) == STB_LOCAL {
+                &mut locals
+            } else {
+                &mut *found
+            };
+            if let Some(slot) = slots.get_mut(index) {
+                slot.get_or_insert(function);
+            }
+            !found.iter().all(Option::is_some)
+        })?;
+        for (slot, local) in found.iter_mut().zip(locals) {
+            *slot = slot.or(local);
+        }
+        Ok(())
+    }
+
+    /// Gives `accept` the functions whose symbols have their name at `places`,
+    /// with the second half of the place, until it wants no more.
+    pub(super) fn each_symbol(
+        &self,
+        table: &SectionHeader,
+        places: &[Place],
+        mut accept: impl FnMut(usize, &Sym, Function) -> bool,
+    ) -> Result<(), ElfError> {
         let size = self.bounded(table, MAX_SYMBOLS, "symbol table")?;
         let entry = symbol_size(self.context);
         if table.sh_entsize != entry as u64 {
             return Err(ElfError::Malformed("symbol size"));
         }
         let mut buffer = vec![0; (CHUNK / entry * entry).min(size as usize / entry * entry)];
-        // A global of the name is the library's; a local one may be a
-        // namesake, and counts only where there is no other.
-        let mut locals = vec![None; found.len()];
-        let mut missing: usize = found.iter().filter(|slot| slot.is_none()).count();
         let mut position = 0;
-        while position < size && missing > 0 {
+        while position < size {
             let want = buffer.len().min((size - position) as usize) / entry * entry;
             let window = buffer.get_mut(..want).unwrap_or_default();
             let got = read_full(self.file, table.sh_offset + position, window)? / entry * entry;
@@ -148,22 +172,13 @@ impl<R: ReadAt + ?Sized> Elf<'_, R> {
                 else {
                     continue;
                 };
-                let Some(function) = self.function(&symbol) else {
-                    continue;
-                };
-                if st_bind(symbol.st_info) == STB_LOCAL {
-                    if let Some(slot) = locals.get_mut(*index) {
-                        slot.get_or_insert(function);
-                    }
-                } else if let Some(slot @ None) = found.get_mut(*index) {
-                    *slot = Some(function);
-                    missing -= 1;
+                if let Some(function) = self.function(&symbol)
+                    && !accept(*index, &symbol, function)
+                {
+                    return Ok(());
                 }
             }
             position += got as u64;
-        }
-        for (slot, local) in found.iter_mut().zip(locals) {
-            *slot = slot.or(local);
         }
         Ok(())
     }
@@ -182,7 +197,7 @@ impl<R: ReadAt + ?Sized> Elf<'_, R> {
     }
 
     /// The size of a section that lies inside the file and below `limit`.
-    fn bounded(
+    pub(super) fn bounded(
         &self,
         section: &SectionHeader,
         limit: u64,

@@ -1,0 +1,8 @@
+//! BoringSSL as a shared library.
+
+#[path = "../boringssl.rs"]
+mod boringssl;
+
+fn main() {
+    boringssl::main();
+}

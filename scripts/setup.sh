@@ -66,6 +66,8 @@ group_test() {
 		want /usr/lib/go-1.19/bin/go golang-1.19-go
 	fi
 	want gcc gcc
+	want nm binutils
+	want /usr/include/openssl/ssl.h libssl-dev
 	want ip iproute2
 	want ps procps
 	want podman podman

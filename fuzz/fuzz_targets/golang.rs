@@ -37,7 +37,12 @@ fn program(bytes: &[u8]) -> Vec<u8> {
     put(52, &[64, 0, 56, 0, 2, 0, 64]);
     for (at, flags, start, length) in [(64, 5, CODE, 0x1000), (120, 4, TABLE, length)] {
         put(at, &[1, 0, 0, 0, flags]);
-        for (field, value) in [(8, start as u64), (16, start as u64), (32, length), (40, length)] {
+        for (field, value) in [
+            (8, start as u64),
+            (16, start as u64),
+            (32, length),
+            (40, length),
+        ] {
             put(at + field, &u64::to_le_bytes(value));
         }
     }

@@ -30,6 +30,8 @@ pub(super) struct Libraries {
     /// be programs, and libraries.
     programs: VecDeque<Mapped>,
     waiting: VecDeque<Mapped>,
+    /// Processes with a new program, whose root directory may be new.
+    fresh: VecDeque<u32>,
     /// Processes that were there at the start and of which only files with
     /// promising names were looked into.
     unlooked: Vec<u32>,
@@ -66,14 +68,17 @@ impl Libraries {
         targets
     }
 
-    /// Looks at processes that have a new program. Where mappings are told of
-    /// one by one (`told`), nothing but their surroundings is new.
+    /// Looks at a process that has a new program. Where mappings are told of
+    /// one by one (`told`), nothing but its surroundings is new, and these may
+    /// wait: they are for processes that come later.
     pub(super) fn executed(&mut self, pid: u32, told: bool) -> Vec<Target> {
-        if told {
-            self.finder.surroundings(pid)
-        } else {
-            self.finder.executed(pid)
+        if !told {
+            return self.finder.executed(pid);
         }
+        if self.fresh.len() < MAX_WAITING {
+            self.fresh.push_back(pid);
+        }
+        Vec::new()
     }
 
     /// Looks thoroughly at a process that was seen to speak TLS.
@@ -127,6 +132,8 @@ impl Libraries {
         while targets.is_empty() && Instant::now() < until {
             if let Some(mapped) = self.programs.pop_front() {
                 targets.extend(self.look(&mapped));
+            } else if let Some(pid) = self.fresh.pop_front() {
+                targets.extend(self.finder.surroundings(pid));
             } else if !idle {
                 break;
             } else if let Some(mapped) = self.waiting.pop_front() {
@@ -143,7 +150,10 @@ impl Libraries {
 
     /// Whether something waits to be looked into.
     pub(super) fn is_behind(&self) -> bool {
-        !(self.programs.is_empty() && self.waiting.is_empty() && self.unlooked.is_empty())
+        !(self.programs.is_empty()
+            && self.fresh.is_empty()
+            && self.waiting.is_empty()
+            && self.unlooked.is_empty())
     }
 
     fn look(&mut self, mapped: &Mapped) -> Vec<Target> {

@@ -17,6 +17,7 @@ use goblin::elf::section_header::SHF_ALLOC;
 use goblin::elf::{Header, ProgramHeader, SectionHeader};
 
 mod dynamic;
+mod frames;
 mod imports;
 mod places;
 mod symbols;

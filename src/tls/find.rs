@@ -78,6 +78,19 @@ pub enum TlsError {
         /// Where code is.
         code: String,
     },
+    /// Something else is where the user says that a function is.
+    #[error(
+        "{path}: no function begins at {address:#x}, where {name} should be; \
+         give addresses as nm or objdump print them"
+    )]
+    NoFunction {
+        /// As the user named it.
+        path: String,
+        /// The function.
+        name: &'static str,
+        /// Where it should be.
+        address: u64,
+    },
 }
 
 /// A file that was found, for the report.
@@ -608,6 +621,14 @@ fn inspect_as(
                 name,
                 address: *address,
                 code: ranges.join(", "),
+            });
+        }
+        // A breakpoint within an instruction would destroy it.
+        if elf.begins_function(*address) == Some(false) {
+            return Err(TlsError::NoFunction {
+                path: shown(),
+                name,
+                address: *address,
             });
         }
     }

@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::lifecycle::text_is_untouched;
 use crate::support::clients::run;
 use crate::support::exchange::Exchange;
 use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::{Httpsniff, Outcome, Running};
 use crate::support::lock;
-use crate::support::process::Process;
+use crate::support::process::{Process, eventually};
 use crate::support::servers::{PYTHON, Server, nginx, program};
 use crate::support::skip::{needs, skipped};
 
@@ -186,6 +187,16 @@ fn addresses_from_the_user_find_what_has_no_symbols() {
             })
             .collect();
         run(Command::new("strip").arg(&program));
+
+        let (_, address) = at[0].split_once("=0x").unwrap();
+        let wrong = u64::from_str_radix(address, 16).unwrap() + 1;
+        let library = format!("{}@SSL_read={wrong},{}", program.display(), at[1]);
+        let refused = Httpsniff::new().args(["--lib", &library]).finish();
+        assert!(
+            refused.stderr.contains("no function begins at 0x"),
+            "{}",
+            refused.stderr
+        );
 
         let mut process = scene.start(&mut Command::new(&program));
         let outcome = watch(process.pid());
@@ -447,8 +458,6 @@ fn another_root_with_its_own_library_is_found() {
             std::fs::create_dir_all(copy.parent().unwrap()).unwrap();
             std::fs::copy(file, copy).unwrap();
         }
-        let mut command = Command::new("unshare");
-        command.args(["-m", "chroot"]).arg(&root).arg(&client);
         // The client writes where it sees the folder of the test.
         let kept = root.join(scene.path("kept").strip_prefix("/").unwrap());
         let get = |process: &mut Process, name: &str| {
@@ -456,15 +465,25 @@ fn another_root_with_its_own_library_is_found() {
             process.line_with("done");
             assert_eq!(std::fs::read(&kept).unwrap(), scene.docroot.content(name));
         };
-        let (watch, mut process);
+        let mut process;
+        let watch;
         if later {
-            watch = Httpsniff::new()
-                .json()
-                .args(["--port", &scene.server.port().to_string()])
-                .start();
-            // It has its order before it is there.
-            process = Process::spawn(command.arg(scene.server.port().to_string()));
+            // A shell that becomes the client when it is told to.
+            let script = r#"echo ready; read -r go; exec unshare -m chroot "$@""#;
+            let mut shell = Command::new("sh");
+            shell.args(["-c", script, "sh"]).args([&root, &client]);
+            process = scene.start(&mut shell);
+            watch = self::watch(process.pid());
+            process.send("go");
+            process.line_with("ready");
+            // That it is mapped is enough: no call has been made. (How long
+            // it takes depends on what else the machine does.)
+            eventually("the library is attached to", || {
+                !text_is_untouched(process.pid())
+            });
         } else {
+            let mut command = Command::new("unshare");
+            command.args(["-m", "chroot"]).args([&root, &client]);
             process = scene.start(&mut command);
             watch = self::watch(process.pid());
         }

@@ -34,7 +34,7 @@ fn bpf_of(pid: u32) -> (HashSet<u32>, HashSet<u32>) {
 
 /// Whether each executable page of the libraries in the process is what the
 /// file says: no breakpoint was left in it.
-fn text_is_untouched(pid: u32) -> bool {
+pub(crate) fn text_is_untouched(pid: u32) -> bool {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     maps.lines().all(|line| {

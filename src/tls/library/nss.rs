@@ -49,6 +49,7 @@ pub(super) const NSS: Library = Library {
     source: Source::Nss,
     abi: Abi::C,
     files: &["libnss3"],
+    // The first that is required must be another one than in the other two.
     calls: &[
         HANDSHAKE.required(),
         IMPORT,

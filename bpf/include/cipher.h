@@ -52,8 +52,8 @@ static __always_inline bool cipher_is_unique(const __u8 *start)
 		return false;
 	if (start[5] == 1)
 		return true;
-	return start[5] == 2 && !(start[11] == 0xcf && start[12] == 0x21 && start[13] == 0xad &&
-				  start[14] == 0x74);
+	return start[5] == 2 &&
+	       !(start[11] == 0xcf && start[12] == 0x21 && start[13] == 0xad && start[14] == 0x74);
 }
 
 /*

@@ -9,7 +9,7 @@ use super::mappings::Mapped;
 use crate::tls::Target;
 use crate::tls::find::{Finder, Seen};
 use crate::tls::guess::Guesses;
-use crate::tls::library::is_candidate;
+use crate::tls::library::{has_ciphertext, is_candidate};
 use crate::tls_flow::Unread;
 
 /// How many mappings wait to be looked into. What finds no room is looked at
@@ -92,10 +92,11 @@ impl Libraries {
     /// at once, the others wait.
     pub(super) fn mapped(&mut self, mapped: Mapped) -> Vec<Target> {
         let name = mapped.mapping.file_name();
-        if is_candidate(name) {
+        // What only tells sockets comes after what is read.
+        if is_candidate(name) && !has_ciphertext(name) {
             return self.look(&mapped);
         }
-        let program = memchr::memmem::find(name, b".so").is_none();
+        let program = has_ciphertext(name) || memchr::memmem::find(name, b".so").is_none();
         let queue = if program {
             &mut self.programs
         } else {

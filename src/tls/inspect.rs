@@ -155,8 +155,9 @@ fn found(
     let mut probes =
         plan::probes(elf, library, functions, &version, returns).ok_or(ElfError::Exits)?;
     let mut if_needed = None;
-    if library.source == Source::OpenSsl {
-        // Where both are in one file.
+    let dynamic = elf.dynamic().unwrap_or_default();
+    if library.source == Source::OpenSsl && dynamic.needs(library.version_in).is_none() {
+        // Both are in one file.
         let (own, needed) = plan::ciphertext(elf);
         probes.extend(own);
         if_needed = needed;

@@ -249,6 +249,7 @@ impl Capture {
         if self.settings.no_uretprobes || !self.kernel.uretprobes_are_safe() {
             self.libraries.finder.returns = Returns::Exits;
         }
+        self.libraries.finder.sparing = !self.kernel.cookies;
     }
 
     /// Detaches from all TLS libraries and attaches to those that are there:

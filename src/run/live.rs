@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustc_hash::FxHashSet;
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior};
 
+use super::descriptors::{self, Former};
 use super::outputs::Opened;
 use super::say::{number, say};
 use super::signals::{INTERRUPTED, Stops};
@@ -72,6 +73,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
     warn_of_secrets(options);
     let stops = Stops::watch()
         .map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
+    let descriptors = descriptors::raise();
     let mut capture = Capture::start(&settings).map_err(|e| failed(&e))?;
     let begun = opened.begin(caller.as_ref())?;
     for notice in capture.take_notices() {
@@ -81,7 +83,7 @@ pub(super) fn run(options: &Options, live: &Live) -> Result<u8, Failure> {
         announce(path, caller)?;
     }
     let command = match &live.command {
-        Some(command) => Some(start_command(command, &mut capture)?),
+        Some(command) => Some(start_command(command, &mut capture, &descriptors)?),
         None => None,
     };
     let mut run = Run {
@@ -135,9 +137,14 @@ fn settings(options: &Options, live: &Live) -> Settings {
 }
 
 /// Starts the process that will be COMMAND, watches it, and lets it go.
-fn start_command(command: &CommandLine, capture: &mut Capture) -> Result<Running, Failure> {
+fn start_command(
+    command: &CommandLine,
+    capture: &mut Capture,
+    descriptors: &Former,
+) -> Result<Running, Failure> {
     let cannot = |error: io::Error| Failure::failed(format!("cannot start the command: {error}"));
     let mut running = Running::spawn(&command.words).map_err(cannot)?;
+    descriptors.give_to(running.pid());
     capture.watch(running.pid(), true).map_err(|e| failed(&e))?;
     running.go().map_err(cannot)?;
     Ok(running)

@@ -1,5 +1,7 @@
 //! The run: from validated options to the exit status.
 
+#[cfg(feature = "live")]
+mod descriptors;
 mod file;
 #[cfg(feature = "live")]
 mod live;

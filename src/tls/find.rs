@@ -19,7 +19,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::elf::{Elf, ElfError};
 use super::identity::{FileKey, MappedKey, identity, mount_namespace, root_key};
 use super::inspect::{Inspection, inspect, inspect_named};
-use super::library::{is_candidate, is_expected};
+use super::library::{is_candidate, is_expected, is_openssl};
 use super::loader::System;
 use super::maps::{self, Mapping};
 use super::named::Named;
@@ -129,6 +129,9 @@ pub struct Seen(FxHashSet<MappedKey>);
 pub struct Finder {
     /// How the ends of functions are to be watched.
     pub returns: Returns,
+    /// Of the system's libraries only OpenSSL is attached to before it is used:
+    /// where each probe is dear (kernels without cookies).
+    pub sparing: bool,
     /// Mount namespace and root directory whose system libraries were looked
     /// at.
     roots: FxHashSet<(u64, u64, u64)>,
@@ -387,7 +390,8 @@ impl Finder {
     fn system_below(&mut self, root: Root) -> Vec<Target> {
         let system = System::new(root);
         let mut targets = Vec::new();
-        for path in system.libraries(is_candidate) {
+        let wanted = |name: &[u8]| is_candidate(name) && (!self.sparing || is_openssl(name));
+        for path in system.libraries(wanted) {
             if let Ok(file) = system.root.open(&path) {
                 targets.extend(self.look(file, &path, Some(&system.root)).target);
             }

@@ -341,6 +341,12 @@ pub fn has_ciphertext(name: &[u8]) -> bool {
     is_named(CIPHERTEXT.files, name)
 }
 
+/// Whether a file of this name may hold OpenSSL, or what it writes by.
+#[must_use]
+pub fn is_openssl(name: &[u8]) -> bool {
+    OPENSSL.has_file_name(name) || has_ciphertext(name)
+}
+
 fn is_library(name: &[u8]) -> bool {
     !begins_with_any(name, COMPANIONS)
         && LIBRARIES.iter().any(|library| library.has_file_name(name))

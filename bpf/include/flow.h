@@ -129,7 +129,7 @@ static __always_inline void flow_report(struct sock *sk, const struct conn *conn
 	struct {
 		struct record head;
 		struct counts counts;
-	} *r;
+	} * r;
 	__u64 key = (__u64)sk;
 	struct flow *flow;
 

@@ -25,7 +25,7 @@ impl Former {
     /// Gives a process that has inherited the raised limit the former one.
     pub(super) fn give_to(&self, pid: u32) {
         if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            let _gone = prlimit(Some(pid), Resource::Nofile, self.0.clone());
+            let _gone = prlimit(Some(pid), Resource::Nofile, self.0);
         }
     }
 }

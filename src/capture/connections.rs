@@ -201,9 +201,10 @@ impl Connections {
         }
         let reset = record.has(types::record_flag::FLAG_RESET);
         if of_socket && key.source == Source::Go {
-            // What a goroutine has written is reported when its call returns.
-            // By then another may have closed the socket; the object's own
-            // end comes when all have returned.
+            // What a goroutine reads, and what it writes before its socket is
+            // known, is reported when its call returns. By then another may
+            // have closed the socket; the object's own end comes when all
+            // have returned.
             let connection = self.by_key.get_mut(&key)?;
             connection.reset |= reset && record.kind == Kind::Close;
             return None;

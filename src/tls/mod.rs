@@ -23,8 +23,8 @@ pub mod root;
 pub mod rustls;
 pub mod survey;
 
-/// What a probe does. Each role is one BPF program, so that kernels without
-/// BPF cookies (before 5.15) can tell them apart.
+/// What a probe does. It is told to the BPF programs by bits of a cookie (`enum
+/// tls_cookie`), or of a constant on kernels without cookies (before 5.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ProbeRole {
     /// A read call begins: the registers hold (object, buffer, length).

@@ -391,7 +391,8 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, __u64 cookie, void *
 		/* A failure leaves what an earlier call has put there. */
 		if (!call->stale)
 			rustls_good[library] = good;
-		else if (rustls_good[library] && rustls_good[library] != good)
+		/* Of 0 it is not known whose it is. */
+		else if (library && rustls_good[library] && rustls_good[library] != good)
 			return 0;
 		job.cursor.memory = MEMORY_USER;
 		job.cursor.base = address;

@@ -350,13 +350,16 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 		direction = DIRECTION_NONE;
 
 	thread = tls_thread_of(&site.key);
+	if (cookie & COOKIE_GO)
+		thread = tls_thread_of_go(&site.key);
 	if (!thread) {
 		count_lost(LOST_CALLS, 1);
 		return 0;
 	}
 	/* A function of Go begins anew when its stack has grown. */
 	call = tls_call_of(thread);
-	if (cookie & COOKIE_GO && call && call->sp == site.sp && call->object == object) {
+	if (cookie & COOKIE_GO && call && call->sp == site.sp && call->object == object &&
+	    call->direction == direction) {
 		again = true;
 		flags = call->flags & CALL_REPORTED;
 	}
@@ -475,7 +478,10 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		return 0;
 	if (cookie & COOKIE_NEW && !(cookie & COOKIE_NO_DATA))
 		return tls_made(&who, result);
-	thread = bpf_map_lookup_elem(&tls_threads, &site.key);
+	if (cookie & COOKIE_GO)
+		thread = tls_thread_of_go(&site.key);
+	else
+		thread = bpf_map_lookup_elem(&tls_threads, &site.key);
 	call = NULL;
 	if (thread) {
 		tls_unwind(thread, site.sp - 1);

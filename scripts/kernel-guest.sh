@@ -20,7 +20,7 @@ export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 	}
 	mkdir -p /run/cgroup1 && mount -t cgroup -o pids pids /run/cgroup1
 	# One after the other: the machine is emulated and slow.
-	timeout "${KERNEL_TEST_SECONDS:-900}" "$binary" kernel:: --test-threads 1
+	timeout "${KERNEL_TEST_SECONDS:-1500}" "$binary" "${KERNEL_TEST_ONLY:-kernel::}" --test-threads 1
 	status=$?
 	if [ $status = 124 ]; then echo "the tests did not end in time"; fi
 	dmesg | grep -E 'BUG:|WARNING:|Oops|general protection|suspicious' && status=99

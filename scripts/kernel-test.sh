@@ -5,6 +5,9 @@
 #
 #   scripts/kernel-test.sh [NAME…]          all kernels of the list if none
 #
+# KERNEL_TEST_ONLY: a part of the names of the tests; KERNEL_TEST_SECONDS: the
+# time that a kernel has for them.
+#
 # Emulated, because nested KVM cannot be relied on: a boot takes 10 to 20 s, and
 # no timing inside means anything.
 set -euo pipefail
@@ -30,9 +33,10 @@ binary=$(
 boot() {
 	local command
 	command="env CI=${CI:-} HTTPSNIFF_TEST_BACKEND=kprobe HTTPSNIFF_TEST_SLOW=1"
-	command+=" KERNEL_TEST_SECONDS=${KERNEL_TEST_SECONDS:-900}"
+	command+=" KERNEL_TEST_SECONDS=${KERNEL_TEST_SECONDS:-1500}"
+	command+=" KERNEL_TEST_ONLY=${KERNEL_TEST_ONLY:-kernel::}"
 	command+=" bash $PWD/scripts/kernel-guest.sh $binary $3"
-	timeout --kill-after=10 $((${KERNEL_TEST_SECONDS:-900} + 180)) \
+	timeout --kill-after=10 $((${KERNEL_TEST_SECONDS:-1500} + 180)) \
 		script -qec "vng --disable-kvm --force-9p --disable-microvm --verbose --run $2 \
 			--memory 2G --cpus 2 --user root --rwdir=$3 --exec '$command'" /dev/null \
 		>"$3/console" 2>&1 </dev/null

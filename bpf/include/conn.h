@@ -175,14 +175,34 @@ static __always_inline struct tls_call *tls_call_of(struct tls_thread *thread)
 	return &thread->calls[top];
 }
 
+/* A goroutine's calls, without those of a program that is no more. */
+static __always_inline struct tls_thread *tls_thread_of_go(const struct thread_key *key)
+{
+	struct tls_thread *thread = bpf_map_lookup_elem(&tls_threads, key);
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 mm;
+
+	if (!thread)
+		return NULL;
+	mm = (__u64)BPF_CORE_READ(task, mm);
+	if (thread->mm != mm) {
+		thread->mm = mm;
+		thread->depth = 0;
+	}
+	return thread;
+}
+
+/* Above all ids of threads (PID_MAX_LIMIT): an address, so that of a g. */
+#define TASK_IDS_END (1 << 22)
+
 /* The calls of the running goroutine, if this is one: its g is in R14. */
 static __always_inline struct tls_thread *tls_goroutine(const struct who *who)
 {
 	struct thread_key key = { .tgid = who->id >> 32 };
 
-	if (!user_register_r14(&key.task) || !key.task)
+	if (!user_register_r14(&key.task) || key.task <= TASK_IDS_END)
 		return NULL;
-	return bpf_map_lookup_elem(&tls_threads, &key);
+	return tls_thread_of_go(&key);
 }
 
 /* The calls into TLS libraries that a socket call stands in. */

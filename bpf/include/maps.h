@@ -251,6 +251,12 @@ struct tls_call {
 /* Calls nest: TLS in TLS, or one function of the library in another. */
 struct tls_thread {
 	__u64 depth;
+	/*
+	 * Of a goroutine: the memory that its g is in. Another program that is
+	 * executed, or gets the process's id, has its first ones at the same
+	 * addresses, and no hook sees a goroutine's end.
+	 */
+	__u64 mm;
 	struct tls_call calls[TLS_DEPTH];
 };
 

@@ -24,6 +24,8 @@ mod walk;
 
 /// How far into a function a call of its inner one is searched, in bytes.
 const MAX_WRAPPER: u64 = 512;
+/// How many calls by way of the procedure linkage table are followed in it.
+const MAX_IMPORTS: u32 = 16;
 
 /// The probes for a library whose functions were found in a file, `functions`
 /// in the order of `library.calls`. `version` is what the file calls itself.
@@ -222,6 +224,12 @@ fn calls<R: ReadAt + ?Sized>(
     let Ok(code) = elf.bytes_at(outer.offset, length as usize) else {
         return false;
     };
+    // A slot is looked up in the relocations: a hostile function has hundreds.
+    let mut looks = MAX_IMPORTS;
+    let mut slot_holds = |slot: u64| {
+        looks = looks.saturating_sub(1);
+        looks > 0 && elf.slot_holds(slot, name)
+    };
     match elf.machine() {
         EM_X86_64 => code.windows(5).enumerate().any(|(at, window)| {
             let [0xe8 | 0xe9, distance @ ..] = window else {
@@ -234,8 +242,7 @@ fn calls<R: ReadAt + ?Sized>(
                 .address
                 .wrapping_add(at as u64 + 5)
                 .wrapping_add_signed(i64::from(i32::from_le_bytes(distance)));
-            target == inner.address
-                || walk::import_slot(elf, target).is_some_and(|slot| elf.slot_holds(slot, name))
+            target == inner.address || walk::import_slot(elf, target).is_some_and(&mut slot_holds)
         }),
         EM_AARCH64 => code.chunks_exact(4).enumerate().any(|(at, word)| {
             let Ok(word) = <[u8; 4]>::try_from(word).map(u32::from_le_bytes) else {

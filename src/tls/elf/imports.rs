@@ -27,13 +27,16 @@ impl<R: ReadAt + ?Sized> Elf<'_, R> {
 
     fn slot(&self, address: u64, name: &str) -> Option<bool> {
         let sections = self.sections().ok()?;
+        // In all: sections may overlap, and there may be thousands.
+        let mut left = MAX_RELOCATIONS;
         for section in &sections {
             if section.sh_type != SHT_RELA
                 || section.sh_flags & u64::from(SHF_ALLOC) == 0
-                || section.sh_size > MAX_RELOCATIONS
+                || section.sh_size > left
             {
                 continue;
             }
+            left -= section.sh_size;
             let bytes = self.read(section.sh_offset, section.sh_size).ok()?;
             let word = |entry: &[u8], at: usize| -> Option<u64> {
                 let bytes = entry.get(at..at.checked_add(8)?)?;

@@ -90,7 +90,7 @@ fn keeps<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, function: &Function) -> Option<bo
         match instruction.mnemonic() {
             Mnemonic::Push => frame += 8,
             Mnemonic::Sub if to_register && instruction.op0_register() == Register::RSP => {
-                frame += instruction.try_immediate(1).ok()?;
+                frame = instruction.try_immediate(1).ok()?.checked_add(frame)?;
                 break;
             }
             _ => {}

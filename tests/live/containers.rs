@@ -232,6 +232,9 @@ fn a_unit_that_starts_again() {
 pub(crate) fn starts_again(hierarchy: &Hierarchy, times: u32) {
     let docroot = Docroot::new(&[35]);
     let server = http_server(&docroot, None);
+    // Where there is no systemd the slice is the test's, and has to stay: one
+    // that is made anew is another place.
+    let _slice = Cgroup::new(hierarchy, &format!("system.slice/test-{}-stays", unique()));
     let path = format!("system.slice/test-{}.service", unique());
     let unit = path.rsplit('/').next().unwrap();
     let first = Cgroup::new(hierarchy, &path);

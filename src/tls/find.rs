@@ -182,7 +182,7 @@ impl Finder {
             if !self.mapped.contains_key(&key) {
                 let root = root.get_or_insert_with(|| Root::of(pid).ok());
                 let look = self.mapping(pid, &mapping, root.as_ref());
-                self.mapped.extend(look.index.map(|index| (key, index)));
+                self.remember_mapped(key, look.index);
                 targets.extend(look.target);
             }
         }
@@ -208,7 +208,7 @@ impl Finder {
             }
             let root = root.get_or_insert_with(|| Root::of(pid).ok());
             let look = self.mapping(pid, &mapping, root.as_ref());
-            self.mapped.extend(look.index.map(|index| (key, index)));
+            self.remember_mapped(key, look.index);
             targets.extend(look.target);
         }
         targets
@@ -234,7 +234,7 @@ impl Finder {
             bound(&mut self.passed);
             self.passed.insert((key, generation));
         }
-        self.mapped.extend(look.index.map(|index| (key, index)));
+        self.remember_mapped(key, look.index);
         look.target.into_iter().collect()
     }
 
@@ -568,6 +568,14 @@ impl Finder {
                 if_needed: inspection.if_needed,
             }),
         }
+    }
+
+    /// Every container has keys of its own; what is forgotten is looked at again.
+    fn remember_mapped(&mut self, key: MappedKey, index: Option<usize>) {
+        if self.mapped.len() >= MAX_KNOWN {
+            self.mapped.clear();
+        }
+        self.mapped.extend(index.map(|index| (key, index)));
     }
 
     fn remember(&mut self, key: FileKey, index: Option<usize>) {

@@ -60,6 +60,9 @@ pub struct Unread {
     pub why: String,
 }
 
+/// How many programs are remembered.
+const MAX_PROGRAMS: usize = 4096;
+
 /// Guesses that remember the programs that were searched.
 #[derive(Debug, Default)]
 pub struct Guesses {
@@ -90,6 +93,9 @@ impl Guesses {
         }
         let link = format!("/proc/{pid}/exe");
         let key = FileKey::of(&std::fs::metadata(&link).ok()?);
+        if self.programs.len() >= MAX_PROGRAMS {
+            self.programs.clear();
+        }
         let name = *self
             .programs
             .entry(key)

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use httpsniff::tls::find::{Finder, TlsError};
-use httpsniff::tls::guess::guess_tls;
+use httpsniff::tls::guess::Guesses;
 use httpsniff::tls::named::Named;
 use httpsniff::tls::{Placement, ProbeRole, Target};
 
@@ -58,6 +58,11 @@ impl Drop for Waiting {
 fn openssl(mut targets: Vec<Target>) -> Vec<Target> {
     targets.retain(|target| target.library.starts_with("OpenSSL "));
     targets
+}
+
+/// The library that a process seems to use, of which nothing else is known.
+fn guessed(pid: u32) -> Option<String> {
+    Guesses::default().explain(&Finder::default(), pid)?.library
 }
 
 /// How many files with OpenSSL a process uses.
@@ -124,7 +129,7 @@ fn the_libssl_of_every_python_is_found() {
         // Only what is new, but still known.
         assert!(finder.process(process.pid()).is_empty());
         assert_eq!(used_by(&finder, process.pid()), 1, "{python}");
-        assert_eq!(guess_tls(process.pid()), Some("OpenSSL"));
+        assert_eq!(guessed(process.pid()).as_deref(), Some("OpenSSL"));
     }
 }
 
@@ -397,7 +402,7 @@ fn the_library_is_guessed_by_what_is_mapped() {
         else {
             continue;
         };
-        assert_eq!(guess_tls(process.pid()), expected);
+        assert_eq!(guessed(process.pid()).as_deref(), expected);
     }
 }
 
@@ -411,7 +416,7 @@ fn processes_that_are_gone_give_nothing() {
     assert!(finder.executed(pid).is_empty());
     assert!(finder.used_by(pid).is_empty());
     assert!(finder.skipped().is_empty());
-    assert_eq!(guess_tls(pid), None);
+    assert_eq!(guessed(pid), None);
 }
 
 /// Prints how long a look at all processes takes, with 200 Pythons among

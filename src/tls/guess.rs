@@ -113,13 +113,6 @@ fn in_program(link: &str) -> Option<&'static str> {
     Some(name)
 }
 
-/// The TLS library of a process, by the files it has mapped and by what is in
-/// its program; `None` when nothing is recognised or the process is gone.
-#[must_use]
-pub fn guess_tls(pid: u32) -> Option<&'static str> {
-    Some(Guesses::default().guess(pid)?.0)
-}
-
 fn sentence(library: &str, why: Why) -> String {
     match (why, library) {
         (Why::Java, _) => "Java's own TLS (JSSE) is no native library".to_owned(),
@@ -144,8 +137,9 @@ mod tests {
     #[test]
     fn a_program_is_known_by_its_texts() {
         // The texts themselves are in this program.
-        assert_eq!(guess_tls(std::process::id()), Some("BoringSSL"));
-        assert_eq!(guess_tls(u32::MAX), None);
+        let library = |pid| Some(Guesses::default().guess(pid)?.0);
+        assert_eq!(library(std::process::id()), Some("BoringSSL"));
+        assert_eq!(library(u32::MAX), None);
     }
 
     #[test]

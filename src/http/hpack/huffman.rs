@@ -196,10 +196,17 @@ fn long(window: u64) -> Result<(u8, u32), Fault> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::OnceLock;
+
     use super::*;
 
+    fn codes() -> &'static [(u32, u8)] {
+        static CODES: OnceLock<Vec<(u32, u8)>> = OnceLock::new();
+        CODES.get_or_init(count_codes)
+    }
+
     /// The code of every byte, counted up as the RFC's canonical code is.
-    fn codes() -> Vec<(u32, u8)> {
+    fn count_codes() -> Vec<(u32, u8)> {
         let mut order: Vec<usize> = (0..256).collect();
         order.sort_by_key(|byte| (LENGTHS[*byte], *byte));
         let mut codes = vec![(0, 0); 256];

@@ -2,7 +2,9 @@
 
 mod joined;
 mod limits;
+mod property;
 mod rfc;
+mod stories;
 
 use super::{Decoder, Error};
 

@@ -35,7 +35,7 @@ fn a_literal_with_an_unknown_name_keeps_its_value() {
     // With indexing, without, and never; then from the table.
     assert_eq!(
         decode(&mut decoder, &[0x7f, 0x00, 1, b'v']),
-        [field.clone()]
+        std::slice::from_ref(&field)
     );
     assert_eq!(
         decode(&mut decoder, &[0x0f, 0x31, 1, b'v']),

@@ -4,6 +4,7 @@
 pub mod chunked;
 pub mod framing;
 pub mod head;
+pub mod hpack;
 pub mod start;
 
 /// Bytes that are not what they should be (RFC 9112).

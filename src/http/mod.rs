@@ -3,6 +3,7 @@
 
 pub mod chunked;
 pub mod framing;
+pub mod h2;
 pub mod head;
 pub mod hpack;
 pub mod start;

@@ -1,0 +1,5 @@
+//! What is in a body: content codings undone, media types, charsets and the
+//! formats that outputs show by their parts. Pure functions and state machines
+//! over bytes, like [`crate::http`]; no length that a body names is believed.
+
+pub mod coding;

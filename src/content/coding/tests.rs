@@ -161,28 +161,26 @@ fn a_bomb_stops_at_the_cap() {
             );
             assert!(out.iter().all(|b| *b == 0));
         }
-        let (out, outcome) = decoded(encodings, &bytes, 32 << 20);
-        assert_eq!((out.len(), outcome), (32 << 20, Outcome::Whole), "{name}");
     }
+    let (out, outcome) = decoded(&["zstd"], &fixture("bomb.zst"), 32 << 20);
+    assert_eq!((out.len(), outcome), (32 << 20, Outcome::Whole));
 }
 
 #[test]
 fn a_bomb_without_output_stops() {
-    // A gigabyte of zeros is no gzip stream, but zstd frames of nothing are
-    // one: what is between the codings is bounded too.
-    let frame = zstd_safe_empty_frame();
-    let mut inner = frame.repeat((16 << 20) / frame.len());
-    inner.truncate(inner.len() / frame.len() * frame.len());
+    // Frames of nothing: what is between two codings is bounded too.
+    let frame = empty_frame();
+    let inner = frame.repeat((2 << 20) / frame.len());
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Compression::best());
     std::io::Write::write_all(&mut encoder, &inner).unwrap();
     let outer = encoder.finish().unwrap();
-    let (out, outcome) = decoded(&["zstd", "gzip"], &outer, 1 << 20);
+    let (out, outcome) = decoded(&["zstd", "gzip"], &outer, 256 << 10);
     assert_eq!((out.len(), outcome), (0, Outcome::Capped));
 }
 
 /// A zstd frame of no content (RFC 8878 3.1.1): magic, a header that says one
 /// segment of 0 bytes, an empty last block.
-fn zstd_safe_empty_frame() -> Vec<u8> {
+fn empty_frame() -> Vec<u8> {
     b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00".to_vec()
 }
 

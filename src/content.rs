@@ -2,4 +2,7 @@
 //! formats that outputs show by their parts. Pure functions and state machines
 //! over bytes, like [`crate::http`]; no length that a body names is believed.
 
+pub mod charset;
 pub mod coding;
+pub mod media;
+mod params;

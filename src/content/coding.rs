@@ -158,6 +158,12 @@ enum Over {
     Broken(&'static str),
 }
 
+impl std::fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").finish_non_exhaustive()
+    }
+}
+
 impl Decoder {
     /// A decoder of the codings of Content-Encoding, first applied first.
     /// `None` if one is not known, or if there are more than four.

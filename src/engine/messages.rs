@@ -5,7 +5,7 @@ use std::io;
 use super::conversation::{Conversation, Cursor, Protocol};
 use super::core::Core;
 use super::h2::Begin;
-use super::open::Open;
+use super::open::{Open, Part};
 use super::side::{Body, State, Waiting};
 use crate::event::{Direction, Timestamp};
 use crate::exchange::{Exchange, Interim, Response, State as Ending, Times, Upgrade};
@@ -337,6 +337,7 @@ impl Conversation {
                 open.plain = plain.map(Box::new);
             }
         }
+        open.watch(core, Part::Request);
         let cost = bytes.len() as u64 + 512;
         core.budget.charge(cost);
         open.charged += cost;
@@ -429,6 +430,7 @@ impl Conversation {
             let orphan = open.exchange.request.is_none();
             open.exchange.info = self.info.clone();
             open.judge(core, orphan);
+            open.watch(core, Part::Response);
             self.flush_wire(core)?;
         }
         let side = self.side(direction);

@@ -23,6 +23,7 @@ mod search;
 mod side;
 mod table;
 mod tunnel;
+mod watch;
 mod wire;
 
 use std::io;

@@ -170,6 +170,7 @@ impl H2 {
                 open.plain = plain.map(Box::new);
             }
         }
+        open.watch(core, Part::Request);
         if open.verdict == Verdict::Keep {
             core.request(&open.exchange)?;
         }
@@ -215,6 +216,9 @@ impl H2 {
         open.exchange.response = Some(response);
         open.exchange.info = conv.info.clone();
         open.judge(core, false);
+        if !stream.tunnel {
+            open.watch(core, Part::Response);
+        }
         self.flush(conv, core, id)
     }
 

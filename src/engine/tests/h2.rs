@@ -419,3 +419,26 @@ fn hostile_frames_end_nothing_but_themselves() {
     }
     rig.finish();
 }
+
+#[test]
+fn messages_of_grpc_and_event_streams_are_given_out_as_they_come() {
+    let mut rig = Rig::new();
+    let grpc = [
+        (":method", "POST"),
+        (":path", "/s.S/M"),
+        ("content-type", "application/grpc"),
+    ];
+    rig.send([preface(), headers(1, 0, &grpc)].concat());
+    rig.send([data(1, 0, b"\0\0\0\0\x03ab"), data(1, END, b"c")].concat());
+    let events = [(":status", "200"), ("content-type", "text/event-stream")];
+    rig.receive([settings(), headers(1, 0, &events)].concat());
+    rig.receive(data(1, 0, b"event: x\ndata: one\n\ndata: t"));
+    let seen = |rig: &Rig| rig.out.borrow().messages.clone();
+    assert_eq!(seen(&rig), ["1 Send grpc abc", "2 Receive event one"]);
+    rig.receive(data(1, END, b"wo\n\n"));
+    assert_eq!(seen(&rig).last().unwrap(), "3 Receive event two");
+    let out = rig.out.borrow();
+    let request = out.exchanges[0].request.as_ref().unwrap();
+    let messages = request.body.messages.as_ref().unwrap();
+    assert_eq!((messages.count, messages.listed[0].size), (1, 3));
+}

@@ -47,7 +47,10 @@ static __always_inline __u64 wakeup_flags(void)
 	return BPF_RB_FORCE_WAKEUP - ((waiting - wakeup_bytes) >> 63);
 }
 
-/* The verifier does not follow this: to it, x may be anything afterwards. */
+/*
+ * To the verifier x may be anything afterwards: what came about in several ways
+ * goes on in one, where it would walk all that follows once for each.
+ */
 #define FORGET(x, unknown)                                                         \
 	do {                                                                       \
 		__u64 value = (x);                                                 \

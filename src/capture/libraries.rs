@@ -110,8 +110,12 @@ impl Libraries {
 
     /// Processes whose other files may wait.
     pub(super) fn look_later(&mut self, pids: Vec<u32>) {
-        self.unlooked = pids;
-        self.seen = Seen::default();
+        if self.unlooked.is_empty() {
+            self.seen = Seen::default();
+        }
+        self.unlooked.extend(pids);
+        self.unlooked.sort_unstable();
+        self.unlooked.dedup();
     }
 
     /// Looks into the other files of those processes at once.

@@ -1,6 +1,7 @@
 //! The cgroups that the kernel side watches for `--container`: those that are
 //! there at the start, what is in them, and those that come later.
 
+use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
@@ -8,7 +9,10 @@ use libbpf_rs::btf::{Btf, types as btf};
 use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::bpf::{HttpsniffSkel, OpenHttpsniffSkel, types};
-use crate::container::{Cgroup, Controller, Hierarchy, Selection, Tree};
+use crate::container::{Cgroup, Controller, Hierarchy, Selection, Tree, Wants};
+
+/// New cgroups that wait for their names to be read.
+const MAX_WAITING: usize = 4096;
 
 /// A cgroup that was made, or that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +30,7 @@ pub(super) struct Change {
 #[derive(Default)]
 pub(super) struct News {
     /// What to tell the user.
-    pub(super) notice: Option<String>,
+    pub(super) notices: Vec<String>,
     /// Processes whose start was not seen, because they were not watched yet.
     pub(super) joined: Vec<u32>,
 }
@@ -35,6 +39,10 @@ pub(super) struct News {
 pub(super) struct Containers {
     selection: Selection,
     hierarchies: Vec<Hierarchy>,
+    /// New cgroups that there was no time for yet.
+    waiting: VecDeque<Change>,
+    /// Those that there was never time for.
+    passed: u64,
 }
 
 impl Containers {
@@ -42,6 +50,8 @@ impl Containers {
         Self {
             selection,
             hierarchies: Tree::hierarchies(),
+            waiting: VecDeque::new(),
+            passed: 0,
         }
     }
 
@@ -63,28 +73,62 @@ impl Containers {
         self.selection.processes()
     }
 
-    /// Takes note of a change.
-    pub(super) fn changed(&mut self, skel: &HttpsniffSkel<'_>, change: &Change) -> Result<News> {
+    /// Takes note of changes. What there is no time for waits for the next
+    /// call.
+    pub(super) fn changed(
+        &mut self,
+        skel: &HttpsniffSkel<'_>,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<News> {
         let mut news = News::default();
-        if change.gone {
-            news.notice = self.selection.ended(&change.path);
-            return Ok(news);
-        }
-        if !change.watched {
-            if !self.selection.wants(&change.path) {
-                return Ok(news);
+        for change in changes {
+            if change.gone {
+                self.selection.remove(change.hierarchy, change.id);
+                news.notices.extend(self.selection.ended(&change.path));
+            } else if change.watched {
+                if let Some(cgroup) = self.find(&change) {
+                    self.selection.add(cgroup);
+                }
+                news.notices.extend(self.selection.started(&change.path));
+            } else if self.selection.is_known(&change.path) {
+                self.waiting.push_front(change);
+            } else if self.waiting.len() < MAX_WAITING {
+                self.waiting.push_back(change);
+            } else {
+                self.passed += 1;
+                // Not a line for each.
+                if self.passed.is_power_of_two() {
+                    news.notices.push(format!(
+                        "containers start faster than their names can be read: {} were not \
+                         looked at by --container",
+                        self.passed
+                    ));
+                }
             }
-            let Some(cgroup) = self.find(change) else {
-                return Ok(news);
-            };
-            watch(skel, &cgroup)
-                .with_context(|| format!("cannot watch the cgroup {}", cgroup.path))?;
-            news.joined = cgroup.processes();
-            let within = cgroup.descendants();
-            news.joined
-                .extend(within.iter().flat_map(Cgroup::processes));
         }
-        news.notice = self.selection.started(&change.path);
+        while let Some(change) = self.waiting.pop_front() {
+            // Gone again, as most are of those that waited long.
+            let Some(cgroup) = self.find(&change) else {
+                continue;
+            };
+            match self.selection.wants(&change.path) {
+                Wants::No => {}
+                Wants::Later => {
+                    self.waiting.push_front(change);
+                    break;
+                }
+                Wants::Yes => {
+                    watch(skel, &cgroup)
+                        .with_context(|| format!("cannot watch the cgroup {}", cgroup.path))?;
+                    news.joined.extend(cgroup.processes());
+                    let within = cgroup.descendants();
+                    news.joined
+                        .extend(within.iter().flat_map(Cgroup::processes));
+                    self.selection.add(cgroup);
+                    news.notices.extend(self.selection.started(&change.path));
+                }
+            }
+        }
         Ok(news)
     }
 

@@ -621,16 +621,13 @@ impl Capture {
     /// Units and containers that start or end. Gives the processes that are
     /// watched only now, although they run already.
     fn follow_cgroups(&mut self) -> Result<Vec<u32>> {
-        let mut joined = Vec::new();
         let Some(containers) = &mut self.containers else {
-            return Ok(joined);
+            return Ok(Vec::new());
         };
-        for change in self.shared.borrow_mut().decoder.take_cgroups() {
-            let news = containers.changed(&self.skel, &change)?;
-            self.notices.extend(news.notice);
-            joined.extend(news.joined);
-        }
-        Ok(joined)
+        let changes = self.shared.borrow_mut().decoder.take_cgroups();
+        let news = containers.changed(&self.skel, changes)?;
+        self.notices.extend(news.notices);
+        Ok(news.joined)
     }
 
     /// These connections' bytes need not be copied any more; they are still

@@ -10,6 +10,7 @@ use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::bpf::{HttpsniffSkel, OpenHttpsniffSkel, types};
 use crate::container::{Cgroup, Controller, Hierarchy, Selection, Tree, Wants};
+use crate::procfs;
 
 /// New cgroups that wait for their names to be read.
 const MAX_WAITING: usize = 4096;
@@ -71,6 +72,43 @@ impl Containers {
     /// The processes in them at present.
     pub(super) fn processes(&self) -> Vec<u32> {
         self.selection.processes()
+    }
+
+    /// Whether a process is in one of those that the kernel side watches. So is
+    /// one of which that cannot be told.
+    pub(super) fn hold(&self, skel: &HttpsniffSkel<'_>, pid: u32) -> bool {
+        let Some(text) = procfs::cgroups(pid) else {
+            return true;
+        };
+        let controller = self.selection.controller.as_ref().map(|c| c.hierarchy);
+        let mut unknown = false;
+        for (number, path) in text.lines().filter_map(hierarchy_and_path) {
+            if !(number == 0 && self.selection.unified || controller == Some(number)) {
+                continue;
+            }
+            match self.id_of(number, path) {
+                Some(id) => {
+                    let key = key(id, number);
+                    let watch = skel.maps.watched_cgroups.lookup(&key, MapFlags::ANY);
+                    if !matches!(watch, Ok(None)) {
+                        return true;
+                    }
+                }
+                None => unknown = true,
+            }
+        }
+        unknown
+    }
+
+    /// The id of a cgroup; `None` if it cannot be seen, or is gone.
+    fn id_of(&self, hierarchy: u32, path: &str) -> Option<u64> {
+        let hierarchy = self.hierarchies.iter().find(|h| h.number == hierarchy)?;
+        // Above the root of httpsniff's own cgroup namespace.
+        if path.split('/').any(|part| part == "..") {
+            return None;
+        }
+        let directory = hierarchy.mount.join(path.trim_start_matches('/'));
+        std::fs::metadata(directory).ok().map(|m| m.ino())
     }
 
     /// Takes note of changes. What there is no time for waits for the next
@@ -149,6 +187,13 @@ impl Containers {
             directory,
         })
     }
+}
+
+/// The number of the hierarchy and the path in a line of `/proc/PID/cgroup`.
+fn hierarchy_and_path(line: &str) -> Option<(u32, &str)> {
+    let (number, rest) = line.split_once(':')?;
+    let (_controllers, path) = rest.split_once(':')?;
+    Some((number.parse().ok()?, path))
 }
 
 /// Tells the programs where to look, before they are loaded.
@@ -250,4 +295,19 @@ fn place(cgroup: &Cgroup) -> Option<Vec<u8>> {
     place.extend_from_slice(name);
     place.resize(16 + NAME_MAX, 0);
     Some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_cgroups_are_read() {
+        let line = hierarchy_and_path;
+        assert_eq!(line("0::/a:b/c"), Some((0, "/a:b/c")));
+        assert_eq!(line("4:cpu,cpuacct:/"), Some((4, "/")));
+        for broken in ["", "0", "0:", "x::/", "-1::/"] {
+            assert_eq!(line(broken), None, "{broken}");
+        }
+    }
 }

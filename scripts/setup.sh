@@ -57,6 +57,8 @@ group_test() {
 	want /usr/bin/perl perl
 	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl
 	want php php-cli
+	# Its TLS is not read, which is to be said.
+	want java default-jre-headless
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq

@@ -574,7 +574,7 @@ fn files_of_others_are_left_alone() {
             process.line_with("loaded");
             process
         };
-        let first = load(&before);
+        let mut first = load(&before);
         let watch = Httpsniff::new().json().args(&selector).start();
         let second = load(&during);
         let use_it = |library: &Path, name: &str| {
@@ -592,10 +592,29 @@ fn files_of_others_are_left_alone() {
         assert!(untouched(second.pid(), &during), "{selector:?}");
         let again = use_it(&during, "20000.bin");
         assert!(!untouched(second.pid(), &during), "{selector:?}");
+        let mut shown = vec![u64::from(pid), u64::from(again)];
+        if let Some(cgroup) = &cgroup {
+            // Who comes later with a file of one's own is found by what is sent.
+            std::fs::remove_file(scene.path("kept")).unwrap();
+            cgroup.take(first.pid());
+            eventually("who has joined is found", || {
+                scene.order(&mut first, "get", "1.bin");
+                !untouched(first.pid(), &before)
+            });
+            scene.order(&mut first, "get", "20000.bin");
+            shown.push(u64::from(first.pid()));
+        }
         let outcome = watch.stop().success();
         scene.check(&outcome, pid, &["1.bin"]);
         scene.check(&outcome, again, &["20000.bin"]);
-        assert_eq!(outcome.exchanges().len(), 2);
+        let exchanges = outcome.exchanges();
+        assert!(exchanges.iter().all(|e| shown.contains(&e.pid())));
+        let is_first = |e: &&Exchange| e.pid() == u64::from(first.pid());
+        if let Some(last) = exchanges.iter().rfind(is_first) {
+            assert_eq!(last.target(), "/20000.bin");
+        } else {
+            assert!(cgroup.is_none(), "{}", outcome.stderr);
+        }
         for process in [first, second] {
             process.finish();
         }

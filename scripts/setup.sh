@@ -42,6 +42,8 @@ group_demo() {
 	want curl curl
 	want openssl openssl
 	want /usr/bin/python3 python3
+	# python3-minimal comes without these.
+	/usr/bin/python3 -c 'import http.server, ssl' 2>/dev/null || packages+=(python3)
 }
 
 group_test() {
@@ -50,6 +52,7 @@ group_test() {
 	want haproxy haproxy
 	want /usr/include/openssl/ssl.h libssl-dev
 	want wget wget
+	want /etc/ssl/certs/ca-certificates.crt ca-certificates
 	want node nodejs
 	want ruby ruby
 	# Debian has it apart from Ruby, in a folder with its version.
@@ -57,6 +60,8 @@ group_test() {
 	want /usr/bin/perl perl
 	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl
 	want php php-cli
+	# Its TLS is not read, which is to be said.
+	want java default-jre-headless
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq

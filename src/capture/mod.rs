@@ -399,24 +399,37 @@ impl Capture {
 
     /// The processes whose libraries matter.
     fn all_watched(&self) -> Vec<u32> {
-        if self.settings.selects_pids() {
+        let mut pids = if self.settings.selects_pids() {
             self.watched()
         } else if let Some(containers) = &self.containers {
             containers.processes()
         } else {
             procfs::all()
-        }
+        };
+        pids.retain(|pid| self.is_of_watched_user(*pid));
+        pids
     }
 
-    /// Whether the libraries of a process matter.
+    /// Whether the libraries of a process matter. A probe costs all who use
+    /// its file: a file of which only others are told is left alone.
     fn is_watched(&self, pid: u32) -> bool {
-        !self.settings.selects_pids()
+        let is_named = !self.settings.selects_pids()
             || self
                 .skel
                 .maps
                 .watched
                 .lookup(&pid.to_ne_bytes(), MapFlags::ANY)
-                .is_ok_and(|value| value.is_some())
+                .is_ok_and(|value| value.is_some());
+        let containers = self.containers.as_ref();
+        is_named
+            && self.is_of_watched_user(pid)
+            && containers.is_none_or(|containers| containers.hold(&self.skel, pid))
+    }
+
+    fn is_of_watched_user(&self, pid: u32) -> bool {
+        let uids = &self.settings.uids;
+        // One that is gone needs no probe; it is not for this to say.
+        uids.is_empty() || procfs::may_be_of(pid, uids).unwrap_or(true)
     }
 
     /// Waits up to `timeout` for records and hands each to `handle` in the
@@ -561,7 +574,7 @@ impl Capture {
             self.attach(targets, false)?;
         }
         for pid in joined {
-            let targets = self.libraries.executed(pid, false);
+            let targets = self.libraries.joined(pid);
             self.attach(targets, false)?;
         }
         for pid in seen_tls {
@@ -632,16 +645,13 @@ impl Capture {
     /// Units and containers that start or end. Gives the processes that are
     /// watched only now, although they run already.
     fn follow_cgroups(&mut self) -> Result<Vec<u32>> {
-        let mut joined = Vec::new();
         let Some(containers) = &mut self.containers else {
-            return Ok(joined);
+            return Ok(Vec::new());
         };
-        for change in self.shared.borrow_mut().decoder.take_cgroups() {
-            let news = containers.changed(&self.skel, &change)?;
-            self.notices.extend(news.notice);
-            joined.extend(news.joined);
-        }
-        Ok(joined)
+        let changes = self.shared.borrow_mut().decoder.take_cgroups();
+        let news = containers.changed(&self.skel, changes)?;
+        self.notices.extend(news.notices);
+        Ok(news.joined)
     }
 
     /// These connections' bytes need not be copied any more; they are still

@@ -10,6 +10,7 @@ use crate::tls_flow::TlsFlow;
 
 pub mod escape;
 pub mod file;
+pub mod har;
 pub mod json;
 pub mod pcapng;
 pub mod text;

@@ -10,6 +10,7 @@ use crate::cli::Form;
 use crate::options::{Failure, Options, Shown};
 use crate::output::Sink;
 use crate::output::file::{FileId, Output, Place};
+use crate::output::har::Har;
 use crate::output::json::{self, Json};
 use crate::output::pcapng::Pcapng;
 use crate::output::text::{self, Text};
@@ -19,6 +20,7 @@ use crate::output::text::{self, Text};
 pub(super) struct Opened {
     shown: Option<(Shown, Output)>,
     pcapng: Option<Output>,
+    har: Option<Output>,
 }
 
 impl Opened {
@@ -30,27 +32,29 @@ impl Opened {
     ) -> Result<Self, Failure> {
         let open = |place: &Place| Output::open(place, caller).map_err(Failure::failed);
         let pcapng = options.pcapng.as_ref().map(open).transpose()?;
+        let har = options.har.as_ref().map(open).transpose()?;
         let shown = match &options.shown {
             Some(shown) => Some((shown.clone(), open(&shown.place)?)),
             None => None,
         };
-        let opened = Self { shown, pcapng };
+        let opened = Self { shown, pcapng, har };
         opened.check(input)?;
         Ok(opened)
     }
 
     /// One file in two roles, by whatever names.
     fn check(&self, input: Option<&File>) -> Result<(), Failure> {
-        let pcapng = self.pcapng.as_ref().and_then(Output::id);
+        let written = self.pcapng.as_ref().or(self.har.as_ref());
+        let written = written.and_then(Output::id);
         let shown = self.shown.as_ref().and_then(|(_, output)| output.id());
         if let Some(read) = input.and_then(FileId::of_regular)
-            && (pcapng == Some(read) || shown == Some(read))
+            && (written == Some(read) || shown == Some(read))
         {
             return Err(Failure::usage(
                 "the same file would be read and written: name another file to write",
             ));
         }
-        if pcapng.is_some() && pcapng == shown {
+        if written.is_some() && written == shown {
             return Err(Failure::usage(
                 "-w and the other output are the same file: send one elsewhere with -O FILE",
             ));
@@ -77,6 +81,10 @@ impl Opened {
                     return Err(Failure::failed(sentence));
                 }
             }
+        }
+        if let Some(output) = self.har {
+            let writer = begun.writer(output, caller)?;
+            begun.sinks.push(Box::new(Har::new(Box::new(writer))));
         }
         if let Some((shown, output)) = self.shown {
             let (terminal, width) = (output.is_terminal(), output.width());
@@ -117,6 +125,7 @@ fn sink(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -
                 line_buffered: terminal,
             },
         )),
+        Form::Har => Box::new(Har::new(out)),
         Form::Text => Box::new(Text::new(
             out,
             text::Options {

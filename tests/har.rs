@@ -7,7 +7,12 @@
 
 mod common;
 #[path = "support/skip.rs"]
-#[allow(dead_code, unused_macros, unused_imports, reason = "only a part is used")]
+#[allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "only a part is used"
+)]
 mod skip;
 
 use std::fs;
@@ -69,8 +74,8 @@ fn validate(har: &Path) -> Option<String> {
             har => console.log(har.log.entries.length),
             error => { console.log(JSON.stringify(error.errors)); process.exit(1); });
     "#;
-    let installed = skip::find("node").is_some()
-        && Path::new(NODE_MODULES).join("har-validator").exists();
+    let installed =
+        skip::find("node").is_some() && Path::new(NODE_MODULES).join("har-validator").exists();
     installed.then_some(())?;
     let mut command = Command::new("node");
     command.env("NODE_PATH", NODE_MODULES).args(["-e", SCRIPT]);
@@ -125,7 +130,8 @@ fn manifold() -> Vec<(Vec<u8>, Vec<u8>)> {
         let length = format!("\r\nContent-Length: {}\r\n\r\n", body.len());
         [head, length.as_bytes(), body].concat()
     };
-    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: example.com\r\n\r\n").into_bytes();
+    let get =
+        |target: &str| format!("GET {target} HTTP/1.1\r\nHost: example.com\r\n\r\n").into_bytes();
     vec![
         (
             with(
@@ -221,7 +227,7 @@ fn the_schema_of_the_format_accepts_it() {
 fn captures_of_other_programs_give_a_har_too() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let dir = tempfile::tempdir().unwrap();
-    for name in ["ethernet.pcap", "ethernet.pcapng", "snaplen.pcap"] {
+    for name in ["ethernet.pcap", "ethernet.pcapng", "cooked1.pcap"] {
         let out = dir.path().join("out.har");
         let input = fixtures.join(name).display().to_string();
         let output = run(&["-r", &input, "-w", &out.display().to_string()]);
@@ -253,19 +259,34 @@ fn an_importer_gets_every_byte() {
         message[at + 4..].to_vec()
     };
     let all = manifold();
-    for (number, path) in [(0, "/form"), (1, "/binary"), (2, "/text"), (3, "/latin1"), (4, "/old")] {
+    for (number, path) in [
+        (0, "/form"),
+        (1, "/binary"),
+        (2, "/text"),
+        (3, "/latin1"),
+        (4, "/old"),
+    ] {
         let flow = find(path);
-        assert!(bytes(&flow["response"]) == body_of(&all[number].1), "{path}");
+        assert!(
+            bytes(&flow["response"]) == body_of(&all[number].1),
+            "{path}"
+        );
     }
     assert_eq!(bytes(&find("/chunked")["response"]), b"hello");
     assert_eq!(bytes(&find("/early")["response"]), b"short");
     let form = find("/form");
     assert_eq!(form["url"], "http://example.com/form?x=1&y=%C3%BC");
-    assert_eq!((&form["method"], &form["status"]), (&"POST".into(), &302.into()));
+    assert_eq!(
+        (&form["method"], &form["status"]),
+        (&"POST".into(), &302.into())
+    );
     assert_eq!(bytes(&form["request"]), b"q=caf%C3%A9&r=1+2");
     for (flow, entry) in flows.iter().zip(&entries) {
         let took = entry["time"].as_f64().unwrap() * 1000.0;
-        assert!((flow["took"].as_f64().unwrap() - took).abs() < 2.0, "{flow}");
+        assert!(
+            (flow["took"].as_f64().unwrap() - took).abs() < 2.0,
+            "{flow}"
+        );
     }
 }
 
@@ -276,9 +297,12 @@ fn options_apply_as_in_other_outputs() {
     assert_eq!(of(&["--path", "/form"]).len(), 1);
     assert_eq!(of(&["--host", "other"]).len(), 0);
     assert_eq!(of(&["-c", "3"]).len(), 3);
-    let cut = &of(&["--path", "/text", "--max-body", "7"])[0]["response"]["content"];
-    // Seven bytes end within the ß.
-    assert_eq!((&cut["text"], &cut["_state"]), (&"Grüß".trim_end_matches('ß').into(), &"cut".into()));
+    let cut = &of(&["--path", "/text", "--max-body", "5"])[0]["response"]["content"];
+    // Five bytes end within the ß.
+    assert_eq!(
+        (&cut["text"], &cut["_state"]),
+        (&"Grü".into(), &"cut".into())
+    );
     assert_eq!(cut["size"], 16);
     let masked = &of(&["--path", "/form", "--redact"])[0];
     assert!(!masked.to_string().contains("sid"), "{masked}");
@@ -287,7 +311,11 @@ fn options_apply_as_in_other_outputs() {
 
 #[test]
 fn a_full_disk_leaves_a_whole_file() {
-    let response = [b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n".to_vec(), vec![b'x'; 3000]].concat();
+    let response = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n".to_vec(),
+        vec![b'x'; 3000],
+    ]
+    .concat();
     let request = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let many: Vec<(&[u8], &[u8])> = (0..400).map(|_| (&request[..], &response[..])).collect();
     let dir = folder(&many);
@@ -311,14 +339,18 @@ fn a_full_disk_leaves_a_whole_file() {
         seen.push(entries(&file).len());
         sniff.stdin(Stdio::null());
     }
-    assert!(seen.len() >= 4 && seen.is_sorted() && seen[3] > seen[0], "{seen:?}");
+    assert!(
+        seen.len() >= 4 && seen.is_sorted() && seen[3] > seen[0],
+        "{seen:?}"
+    );
 }
 
 #[test]
 fn what_was_killed_in_a_pipe_or_torn_is_repaired_as_documented() {
     let dir = manifold_folder();
     let whole = har_of(dir.path(), &[]);
-    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OUTPUT.md")).unwrap();
+    let document =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/OUTPUT.md")).unwrap();
     let repair = document
         .lines()
         .find(|line| line.starts_with("jq -nR"))
@@ -327,8 +359,22 @@ fn what_was_killed_in_a_pipe_or_torn_is_repaired_as_documented() {
         return skip::skipped("what_was_killed", "jq is not installed");
     }
     let all = entries(&whole);
-    let lines: Vec<usize> = whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(n, _)| n).collect();
-    for cut in [lines[0] + 1, lines[1], lines[1] + 1, lines[1] + 2, lines[4] - 3, lines[4], whole.len() - 5, whole.len()] {
+    let lines: Vec<usize> = whole
+        .iter()
+        .enumerate()
+        .filter(|(_, b)| **b == b'\n')
+        .map(|(n, _)| n)
+        .collect();
+    for cut in [
+        lines[0] + 1,
+        lines[1],
+        lines[1] + 1,
+        lines[1] + 2,
+        lines[4] - 3,
+        lines[4],
+        whole.len() - 5,
+        whole.len(),
+    ] {
         let torn = dir.path().join("torn.har");
         // As a write over the old ending that was cut after two bytes.
         let mut bytes = whole[..cut].to_vec();
@@ -336,10 +382,18 @@ fn what_was_killed_in_a_pipe_or_torn_is_repaired_as_documented() {
             bytes.extend(b"}}\n");
         }
         fs::write(&torn, bytes).unwrap();
-        let output = Command::new("sh").args(["-c", repair]).current_dir(dir.path()).output().unwrap();
+        let output = Command::new("sh")
+            .args(["-c", repair])
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", stderr(&output));
         let repaired = entries(&fs::read(dir.path().join("whole.har")).unwrap());
-        let expected = lines[1..].iter().filter(|end| **end <= cut).count().min(all.len());
+        let expected = lines[1..]
+            .iter()
+            .filter(|end| **end <= cut)
+            .count()
+            .min(all.len());
         assert_eq!(repaired, all[..expected], "cut at {cut}");
         if let Some(accepted) = validate(&dir.path().join("whole.har")) {
             assert_eq!(accepted.trim(), expected.to_string());
@@ -359,14 +413,16 @@ fn a_killed_run_leaves_a_whole_file() {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
+    // It ticks by the time in the capture, which takes a while.
     let all = manifold();
-    let list: Vec<(&[u8], &[u8])> = all.iter().map(|(a, b)| (&a[..], &b[..])).collect();
+    let list = all.iter().map(|(a, b)| (&a[..], &b[..])).cycle();
+    let list: Vec<(&[u8], &[u8])> = list.take(500).collect();
     stdin.write_all(&pcap(&list)).unwrap();
-    // It ticks by the time in the capture; the last packets may be held.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     loop {
         let file = fs::read(&out).unwrap_or_default();
-        if serde_json::from_slice::<Value>(&file).is_ok_and(|d| d["log"]["entries"][0].is_object()) {
+        if serde_json::from_slice::<Value>(&file).is_ok_and(|d| d["log"]["entries"][0].is_object())
+        {
             break;
         }
         assert!(std::time::Instant::now() < deadline, "nothing was written");
@@ -391,7 +447,10 @@ fn what_is_appended_to_keeps_what_was_there() {
         .unwrap();
     assert!(status.success());
     let mut text = String::new();
-    fs::File::open(&out).unwrap().read_to_string(&mut text).unwrap();
+    fs::File::open(&out)
+        .unwrap()
+        .read_to_string(&mut text)
+        .unwrap();
     let har = text.strip_prefix("mine\n").unwrap();
     assert_eq!(entries(har.as_bytes()).len(), manifold().len());
 }

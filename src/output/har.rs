@@ -18,11 +18,13 @@ use super::json::value::Writer;
 use super::{Sink, Wants};
 use crate::event::Timestamp;
 use crate::exchange::Exchange;
+use crate::message::Message;
 
 mod body;
 mod cookie;
 mod entry;
 mod message;
+mod socket;
 mod words;
 
 /// What closes the document behind its last entry.
@@ -41,11 +43,21 @@ pub trait Ending: Write {
     fn write_with_ending(&mut self, bytes: &[u8], ending: usize) -> io::Result<bool>;
 }
 
+/// What may vary.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Bytes of a WebSocket's messages that are held until it ends
+    /// (`--max-body`).
+    pub max_messages: u64,
+}
+
 /// Writes a HAR.
 pub struct Har {
     out: Box<dyn Ending>,
     writer: Writer,
+    options: Options,
     facts: entry::Facts,
+    messages: socket::Messages,
     /// Entries so far.
     entries: u64,
     /// The ending is there.
@@ -55,7 +67,7 @@ pub struct Har {
 impl Har {
     /// A sink that writes to `out`, from the first [`Sink::tick`] on.
     #[must_use]
-    pub fn new(out: Box<dyn Ending>) -> Self {
+    pub fn new(out: Box<dyn Ending>, options: Options) -> Self {
         let mut writer = Writer::default();
         writer.raw(concat!(
             "{\"log\":{\"version\":\"1.2\",\"creator\":{\"name\":\"httpsniff\",\"version\":\"",
@@ -65,7 +77,9 @@ impl Har {
         Self {
             out,
             writer,
+            options,
             facts: entry::Facts::default(),
+            messages: socket::Messages::default(),
             entries: 0,
             ended: false,
         }
@@ -95,8 +109,15 @@ impl Sink for Har {
     fn wants(&self) -> Wants {
         Wants {
             bodies: true,
+            messages: true,
             ..Wants::default()
         }
+    }
+
+    fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        let limit = self.options.max_messages;
+        self.messages.keep(exchange, message, limit);
+        Ok(())
     }
 
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
@@ -104,8 +125,10 @@ impl Sink for Har {
             self.writer.raw(",");
         }
         self.entries += 1;
-        entry::push(&mut self.writer, exchange, &mut self.facts);
-        self.writer.raw("\n");
+        let w = &mut self.writer;
+        entry::push(w, exchange, &mut self.facts);
+        self.messages.push(w, exchange);
+        w.raw("}\n");
         if self.writer.buffer.len() >= ENOUGH {
             self.flush()?;
         }

@@ -10,7 +10,7 @@ use crate::cli::Form;
 use crate::options::{Failure, Options, Shown};
 use crate::output::Sink;
 use crate::output::file::{FileId, Output, Place};
-use crate::output::har::Har;
+use crate::output::har::{self, Har};
 use crate::output::json::{self, Json};
 use crate::output::pcapng::Pcapng;
 use crate::output::text::{self, Text};
@@ -21,6 +21,7 @@ pub(super) struct Opened {
     shown: Option<(Shown, Output)>,
     pcapng: Option<Output>,
     har: Option<Output>,
+    har_options: har::Options,
 }
 
 impl Opened {
@@ -37,7 +38,14 @@ impl Opened {
             Some(shown) => Some((shown.clone(), open(&shown.place)?)),
             None => None,
         };
-        let opened = Self { shown, pcapng, har };
+        let opened = Self {
+            shown,
+            pcapng,
+            har,
+            har_options: har::Options {
+                max_messages: options.max_body,
+            },
+        };
         opened.check(input)?;
         Ok(opened)
     }
@@ -84,12 +92,17 @@ impl Opened {
         }
         if let Some(output) = self.har {
             let writer = begun.writer(output, caller)?;
-            begun.sinks.push(Box::new(Har::new(Box::new(writer))));
+            let sink = Har::new(Box::new(writer), self.har_options);
+            begun.sinks.push(Box::new(sink));
         }
         if let Some((shown, output)) = self.shown {
             let (terminal, width) = (output.is_terminal(), output.width());
             let writer = Box::new(begun.writer(output, caller)?);
-            begun.sinks.push(sink(&shown, writer, terminal, width));
+            begun.sinks.push(match shown.form {
+                Form::Har => Box::new(Har::new(writer, self.har_options)),
+                Form::Json => Box::new(json(&shown, writer, terminal)),
+                Form::Text => Box::new(text(&shown, writer, terminal, width)),
+            });
         }
         Ok(begun)
     }
@@ -116,27 +129,23 @@ impl Begun {
     }
 }
 
-fn sink(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -> Box<dyn Sink> {
-    match shown.form {
-        Form::Json => Box::new(Json::new(
-            out,
-            json::Options {
-                partial: shown.partial,
-                line_buffered: terminal,
-            },
-        )),
-        Form::Har => Box::new(Har::new(out)),
-        Form::Text => Box::new(Text::new(
-            out,
-            text::Options {
-                one_container: shown.one_container,
-                verbosity: shown.detail,
-                color: shown.color,
-                utc: shown.utc,
-                width,
-                partial: shown.partial,
-                line_buffered: terminal,
-            },
-        )),
-    }
+fn json(shown: &Shown, out: Box<Writer>, terminal: bool) -> Json {
+    let options = json::Options {
+        partial: shown.partial,
+        line_buffered: terminal,
+    };
+    Json::new(out, options)
+}
+
+fn text(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -> Text {
+    let options = text::Options {
+        one_container: shown.one_container,
+        verbosity: shown.detail,
+        color: shown.color,
+        utc: shown.utc,
+        width,
+        partial: shown.partial,
+        line_buffered: terminal,
+    };
+    Text::new(out, options)
 }

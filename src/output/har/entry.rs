@@ -6,14 +6,14 @@ use std::sync::Arc;
 use super::super::json::value::Writer;
 use super::{message, words};
 use crate::event::{Direction, Endpoint, Timestamp};
-use crate::exchange::{Exchange, Interim, Role, State, Times};
+use crate::exchange::{Exchange, Interim, Role, State, Times, Upgrade};
 use crate::process::Process;
 
 /// What was written last of a process: most entries are of the same few.
 #[derive(Default)]
 pub(super) struct Facts(Option<(Arc<Process>, Vec<u8>)>);
 
-/// Appends the entry of `exchange`.
+/// Appends the entry of `exchange` but for its closing brace.
 pub(super) fn push(w: &mut Writer, exchange: &Exchange, facts: &mut Facts) {
     let timing = Timing::of(&exchange.times);
     w.raw("{\"startedDateTime\":");
@@ -27,7 +27,6 @@ pub(super) fn push(w: &mut Writer, exchange: &Exchange, facts: &mut Facts) {
     connection(w, exchange);
     about(w, exchange);
     who(w, exchange, facts);
-    w.raw("}");
 }
 
 /// The address of the server's end, if it is known.
@@ -140,7 +139,12 @@ fn connection(w: &mut Writer, exchange: &Exchange) {
     w.number(exchange.connection);
     w.raw(".");
     w.number(exchange.ordinal);
-    w.raw("\",\"_local\":");
+    w.raw("\"");
+    if let Some(stream) = exchange.stream {
+        w.raw(",\"_stream\":");
+        w.number(stream.into());
+    }
+    w.raw(",\"_local\":");
     endpoint(w, exchange.info.local.as_ref());
     w.raw(",\"_peer\":");
     endpoint(w, exchange.info.peer.as_ref());
@@ -186,6 +190,10 @@ fn about(w: &mut Writer, exchange: &Exchange) {
         });
     }
     if let Some(upgrade) = exchange.upgraded_to {
+        if upgrade == Upgrade::WebSocket {
+            // DevTools show the messages of what is called so.
+            w.raw(",\"_resourceType\":\"websocket\"");
+        }
         w.raw(",\"_upgraded_to\":");
         w.name(upgrade.name());
         let bytes = |direction: Direction| exchange.tunnel_bytes.get(direction.index()).copied();

@@ -60,9 +60,16 @@ fn places() -> [Kept; 2] {
     })
 }
 
+fn har(place: impl Ending + 'static) -> Har {
+    let options = Options {
+        max_messages: 1 << 20,
+    };
+    Har::new(Box::new(place), options)
+}
+
 fn entry(exchange: &Exchange) -> Value {
     let place = Kept::default();
-    let mut sink = Har::new(Box::new(place.clone()));
+    let mut sink = har(place.clone());
     sink.exchange(exchange).unwrap();
     sink.finish(Timestamp(0)).unwrap();
     place.entries().remove(0)
@@ -72,7 +79,7 @@ fn entry(exchange: &Exchange) -> Value {
 fn a_file_is_whole_after_every_batch_and_a_pipe_at_the_end() {
     let mut ends = Vec::new();
     for place in places() {
-        let mut sink = Har::new(Box::new(place.clone()));
+        let mut sink = har(place.clone());
         assert_eq!(place.text(), "");
         for n in 0..4 {
             sink.tick(Timestamp(0)).unwrap();
@@ -94,9 +101,7 @@ fn a_file_is_whole_after_every_batch_and_a_pipe_at_the_end() {
 #[test]
 fn nothing_seen_is_an_empty_list() {
     for place in places() {
-        Har::new(Box::new(place.clone()))
-            .finish(Timestamp(0))
-            .unwrap();
+        har(place.clone()).finish(Timestamp(0)).unwrap();
         assert!(place.entries().is_empty());
     }
 }
@@ -104,7 +109,7 @@ fn nothing_seen_is_an_empty_list() {
 #[test]
 fn every_entry_is_one_line_that_is_json_but_for_its_comma() {
     let place = Kept::default();
-    let mut sink = Har::new(Box::new(place.clone()));
+    let mut sink = har(place.clone());
     let all = samples::all();
     for exchange in &all {
         sink.exchange(exchange).unwrap();
@@ -228,7 +233,7 @@ fn what_is_missing_is_said() {
 #[test]
 fn what_is_hostile_is_text_without_controls() {
     let place = Kept::default();
-    let mut sink = Har::new(Box::new(place.clone()));
+    let mut sink = har(place.clone());
     sink.exchange(&samples::hostile()).unwrap();
     sink.finish(Timestamp(0)).unwrap();
     let text = place.text();
@@ -285,7 +290,7 @@ fn a_failed_write_ends_it() {
         }
     }
     let place = Kept::default();
-    let mut sink = Har::new(Box::new(Full(place.clone())));
+    let mut sink = har(Full(place.clone()));
     sink.exchange(&samples::plain()).unwrap();
     let error = sink.finish(Timestamp(0)).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);

@@ -25,6 +25,7 @@ mod cookie;
 mod entry;
 mod message;
 mod socket;
+mod url;
 mod words;
 
 /// What closes the document behind its last entry.

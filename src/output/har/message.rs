@@ -1,12 +1,9 @@
 //! Requests and responses.
 
 use super::super::json::value::Writer;
-use super::{body, cookie, entry, words};
-use crate::event::Endpoint;
-use crate::exchange::{Exchange, Fields, Request, State};
-
-/// The authority of a URL of which nothing is known (RFC 6761 6.4).
-const NOWHERE: &str = "unknown.invalid";
+use super::url::{Url, query_of};
+use super::{body, cookie, words};
+use crate::exchange::{Exchange, Fields, State};
 
 /// `request`. HAR wants one even if none was seen: then there is no method,
 /// and the URL is that of the server.
@@ -125,142 +122,5 @@ fn trailers(w: &mut Writer, trailers: &Fields) {
     if !trailers.is_empty() {
         w.raw(",\"_trailers\":");
         fields(w, trailers);
-    }
-}
-
-/// What is behind the question mark of a target.
-fn query_of(target: &[u8]) -> &[u8] {
-    let mut parts = target.splitn(2, |byte| *byte == b'?');
-    let query = parts.nth(1).unwrap_or_default();
-    query.split(|byte| *byte == b'#').next().unwrap_or_default()
-}
-
-/// A URL as HAR wants it: absolute, whatever was written.
-struct Url {
-    text: String,
-    /// The target as it was written can be read from it.
-    tells_target: bool,
-    /// What of it was not said in the request.
-    comment: Option<&'static str>,
-}
-
-impl Url {
-    fn of(exchange: &Exchange) -> Self {
-        let Some(request) = &exchange.request else {
-            let scheme = if exchange.info.key.source.is_tls() {
-                "https"
-            } else {
-                "http"
-            };
-            return Self {
-                text: format!("{scheme}://{}/", address(exchange)),
-                tells_target: true,
-                comment: Some("the request was not seen: the URL is the server's address"),
-            };
-        };
-        let target = request.target.as_slice();
-        let origin = target.starts_with(b"/");
-        if !origin && is_absolute(target) {
-            let mut text = String::with_capacity(target.len());
-            words::push_url(&mut text, target);
-            return Self {
-                tells_target: text.as_bytes() == target,
-                text,
-                comment: None,
-            };
-        }
-        let mut url = Self {
-            text: format!("{}://", request.scheme),
-            tells_target: false,
-            comment: None,
-        };
-        match authority(request) {
-            Some(authority) => words::push_url(&mut url.text, authority),
-            None => {
-                url.text.push_str(&address(exchange));
-                url.comment = Some("the request names no host: the server's address stands for it");
-            }
-        }
-        // CONNECT names an authority alone, OPTIONS * none at all.
-        if origin {
-            let start = url.text.len();
-            words::push_url(&mut url.text, target);
-            url.tells_target = url.text.get(start..).map(str::as_bytes) == Some(target);
-        }
-        url
-    }
-}
-
-/// `http://…` and the like, but not `example.com:443`.
-fn is_absolute(target: &[u8]) -> bool {
-    let scheme = target
-        .split(|byte| *byte == b':')
-        .next()
-        .unwrap_or_default();
-    let rest = target.get(scheme.len()..).unwrap_or_default();
-    rest.starts_with(b"://")
-        && scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
-}
-
-fn authority(request: &Request) -> Option<&[u8]> {
-    request.host.as_deref().filter(|host| !host.is_empty())
-}
-
-/// The server's address as an authority.
-fn address(exchange: &Exchange) -> String {
-    match entry::server(exchange) {
-        Some(Endpoint::Tcp(address)) => address.to_string(),
-        Some(Endpoint::Unix(_)) => "localhost".to_owned(),
-        None => NOWHERE.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::output::samples;
-
-    fn url(method: &str, host: Option<&str>, target: &str) -> (String, bool) {
-        let mut exchange = samples::plain();
-        let mut request = samples::request(method, "http", "", target);
-        request.host = host.map(Into::into);
-        exchange.request = Some(request);
-        let url = Url::of(&exchange);
-        (url.text, url.tells_target)
-    }
-
-    #[test]
-    fn every_url_is_absolute() {
-        for (method, host, target, text, tells_target) in [
-            ("GET", Some("a:8080"), "/x?y=1", "http://a:8080/x?y=1", true),
-            ("GET", Some("a"), "http://b/x", "http://b/x", true),
-            ("GET", None, "/x", "http://127.0.0.1:443/x", true),
-            ("GET", Some(""), "/", "http://127.0.0.1:443/", true),
-            (
-                "GET",
-                Some("a"),
-                "/\u{fc} \"",
-                "http://a/%C3%BC%20\"",
-                false,
-            ),
-            ("CONNECT", Some("a:443"), "a:443", "http://a:443", false),
-            ("OPTIONS", Some("a"), "*", "http://a", false),
-            ("GET", Some("a"), "://", "http://a", false),
-        ] {
-            assert_eq!(url(method, host, target), (text.to_owned(), tells_target));
-        }
-        let orphan = Url::of(&samples::orphan());
-        assert_eq!(orphan.text, "http://10.0.0.2:80/");
-        assert!(orphan.comment.is_some());
-    }
-
-    #[test]
-    fn a_query_ends_at_the_fragment() {
-        assert_eq!(query_of(b"/a?b=c?d#e"), b"b=c?d");
-        assert_eq!(query_of(b"/a#?b"), b"b");
-        assert_eq!(query_of(b"/a"), b"");
     }
 }

@@ -132,8 +132,12 @@ fn connection(w: &mut Writer, exchange: &Exchange) {
     if let Some(Endpoint::Tcp(address)) = server(exchange) {
         w.raw(",\"serverIPAddress\":");
         w.string(&address.ip().to_string());
+        // As browsers have it: DevTools take it for the address's port.
+        w.raw(",\"connection\":\"");
+        w.number(address.port().into());
+        w.raw("\"");
     }
-    w.raw(",\"connection\":\"");
+    w.raw(",\"_connectionId\":\"");
     w.number(exchange.connection);
     w.raw("\",\"_id\":\"");
     w.number(exchange.connection);

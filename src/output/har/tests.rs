@@ -125,6 +125,18 @@ fn every_entry_is_one_line_that_is_json_but_for_its_comma() {
 }
 
 #[test]
+fn all_kinds_of_exchange_give_the_golden_file() {
+    let place = Kept::default();
+    let mut sink = har(place.clone());
+    for exchange in samples::all() {
+        sink.exchange(&exchange).unwrap();
+    }
+    sink.finish(Timestamp(0)).unwrap();
+    let text = place.text().replace(env!("CARGO_PKG_VERSION"), "0.0.0");
+    samples::compare_golden("exchanges.har", text.as_bytes());
+}
+
+#[test]
 fn an_entry_is_exactly_this() {
     assert_eq!(
         entry(&samples::plain()),
@@ -147,7 +159,8 @@ fn an_entry_is_exactly_this() {
                 "blocked": -1, "dns": -1, "connect": -1,
                 "send": 0.012, "wait": 0.830, "receive": 0.040, "ssl": -1,
             },
-            "serverIPAddress": "127.0.0.1", "connection": "7", "_id": "7.1",
+            "serverIPAddress": "127.0.0.1", "connection": "443",
+            "_connectionId": "7", "_id": "7.1",
             "_local": "127.0.0.1:50000", "_peer": "127.0.0.1:443",
             "_source": "openssl", "_tls_library": "OpenSSL 3.0.22",
             "_role": "client", "_state": "complete", "_protocol": "HTTP/1.1",
@@ -296,4 +309,38 @@ fn a_failed_write_ends_it() {
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     sink.finish(Timestamp(0)).unwrap();
     assert_eq!(place.text(), "");
+}
+
+#[test]
+fn a_hundred_thousand_exchanges_take_no_more_room_than_ten() {
+    /// Counts what is written, and the most at once.
+    #[derive(Clone, Default)]
+    struct Counted(Arc<Mutex<(u64, usize)>>);
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    impl Ending for Counted {
+        fn write_with_ending(&mut self, bytes: &[u8], ending: usize) -> io::Result<bool> {
+            let mut counted = self.0.lock().unwrap();
+            counted.0 += (bytes.len() - ending) as u64;
+            counted.1 = counted.1.max(bytes.len());
+            Ok(true)
+        }
+    }
+    let counted = Counted::default();
+    let mut sink = har(counted.clone());
+    let exchange = samples::plain();
+    for _ in 0..100_000 {
+        sink.exchange(&exchange).unwrap();
+    }
+    sink.finish(Timestamp(0)).unwrap();
+    let (written, most) = *counted.0.lock().unwrap();
+    assert!(written > 100_000 * 500, "{written}");
+    assert!(most < ENOUGH + 4096, "{most} at once");
+    assert!(sink.writer.buffer.capacity() <= 4 * ENOUGH);
 }

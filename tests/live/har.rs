@@ -131,7 +131,13 @@ fn a_killed_run_leaves_a_whole_file() {
     let here = folder();
     let har = here.path().join("out.har");
     let watch = Httpsniff::new()
-        .args(["--port", &server.port().to_string(), "-w"])
+        .args([
+            "--pid",
+            &server.pid().to_string(),
+            "--follow",
+            "--no-tls",
+            "-w",
+        ])
         .arg(&har)
         .start();
     let mut command = curl(None);

@@ -5,6 +5,7 @@
 // clippy's exception for tests knows only functions marked #[test].
 #![allow(clippy::unwrap_used)]
 
+#[allow(dead_code, reason = "only a part is used")]
 mod common;
 #[path = "support/skip.rs"]
 #[allow(

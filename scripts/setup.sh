@@ -65,6 +65,9 @@ group_test() {
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq
+	want /usr/share/nodejs/har-validator node-har-validator
+	# For what scripts/peers.sh installs into a venv.
+	/usr/bin/python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 	want go golang-go
 	# An older Go beside the newest, where there is a package.
 	if apt-cache show golang-1.19-go >/dev/null 2>&1; then

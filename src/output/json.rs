@@ -26,7 +26,7 @@ use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
 mod flow;
-mod value;
+pub(super) mod value;
 
 use value::Writer;
 

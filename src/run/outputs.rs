@@ -127,6 +127,7 @@ fn sink(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -
                 width,
                 partial: shown.partial,
                 line_buffered: terminal,
+                indent_json: terminal,
             },
         )),
     }

@@ -70,12 +70,12 @@ impl SseParser {
         if bytes.is_empty() {
             return;
         }
-        if std::mem::take(&mut self.after_cr) {
-            if let Some(rest) = bytes.strip_prefix(b"\n") {
-                // Of the empty line after an event, nothing is counted.
-                self.pending.wire_size += u64::from(self.pending.wire_size > 0);
-                bytes = rest;
-            }
+        if std::mem::take(&mut self.after_cr)
+            && let Some(rest) = bytes.strip_prefix(b"\n")
+        {
+            // Of the empty line after an event, nothing is counted.
+            self.pending.wire_size += u64::from(self.pending.wire_size > 0);
+            bytes = rest;
         }
         while let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);

@@ -11,7 +11,7 @@ pub struct Stats {
     pub http_connections: u64,
     /// Sockets that carry TLS (17 03 03 and the like).
     pub tls_connections: u64,
-    /// Of them: HTTP/2 by its preface, which is not read yet.
+    /// Of them: HTTP/2.
     pub http2_connections: u64,
     /// Of them: forgotten because too many were open at once.
     pub evicted_connections: u64,

@@ -15,6 +15,7 @@ mod conversation;
 mod core;
 mod ends;
 mod flows;
+mod h2;
 mod messages;
 mod open;
 mod pairing;

@@ -56,12 +56,6 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
         lines.push(format!("of these {}", others.join(", ")));
     }
     lines.extend(flows(stats));
-    if stats.http2_connections > 0 {
-        lines.push(format!(
-            "{} with HTTP/2, which is not read yet",
-            number(stats.http2_connections, "connection")
-        ));
-    }
     if stats.evicted_connections > 0 {
         lines.push(format!(
             "{} given up because too many were open at once",

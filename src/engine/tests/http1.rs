@@ -189,11 +189,7 @@ fn tls_in_a_tunnel_is_counted_and_not_handed_over() {
 
 #[test]
 fn an_upgrade_is_named() {
-    for (name, upgrade) in [
-        ("websocket", "websocket"),
-        ("h2c", "h2c"),
-        ("x/1", "tunnel"),
-    ] {
+    for (name, upgrade) in [("websocket", "websocket"), ("x/1", "tunnel")] {
         let request = format!("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: {name}\r\n\r\n");
         let response = format!("HTTP/1.1 101 Yes\r\nUpgrade: {name}\r\n\r\n");
         check(

@@ -306,21 +306,22 @@ fn copy(input: &[u8], target: &mut Target<'_>) -> Result<(), Over> {
 }
 
 /// Reserves space for the next output of a stage and says how much of it may
-/// be used: as much as there is already, but at least some, never more than
-/// `room`. `input` is how many bytes are to be decoded.
+/// be used, never more than `room`. `input` is how many bytes are to be
+/// decoded.
 fn reserve(out: &mut Vec<u8>, input: usize, room: usize) -> usize {
-    /// The least that is worth a call, and the most that is taken at once.
+    /// The least that is worth a call, and the most that is reserved for the
+    /// input's sake.
     const LEAST: usize = 4 << 10;
     const MOST: usize = 1 << 20;
     let spare = (out.capacity() - out.len()).min(room);
     if spare >= LEAST.min(room) {
-        return spare.min(MOST);
+        return spare;
     }
     // Text shrinks to a quarter or so; what grows on is doubled.
     let wanted = input
         .saturating_mul(4)
-        .max(out.len())
         .clamp(LEAST, MOST)
+        .max(out.len())
         .min(room);
     out.reserve_exact(wanted);
     wanted

@@ -116,28 +116,13 @@ impl<'a> MediaType<'a> {
             || self.has_suffix("+yaml")
     }
 
-    /// Whether it is surely not for reading: images, sound, fonts, archives.
+    /// Images, sound, video and fonts, but not those that are text (SVG).
     #[must_use]
-    pub fn is_binary(&self) -> bool {
-        const BINARIES: &[&str] = &[
-            "gzip",
-            "octet-stream",
-            "pdf",
-            "vnd.android.package-archive",
-            "wasm",
-            "x-7z-compressed",
-            "x-bzip2",
-            "x-gzip",
-            "x-tar",
-            "x-xz",
-            "zip",
-            "zstd",
-        ];
-        !self.is_text()
-            && (["image", "audio", "video", "font"]
-                .iter()
-                .any(|kind| self.kind.eq_ignore_ascii_case(kind))
-                || self.is("application", BINARIES))
+    pub fn is_media(&self) -> bool {
+        ["image", "audio", "video", "font"]
+            .iter()
+            .any(|kind| self.kind.eq_ignore_ascii_case(kind))
+            && !self.is_text()
     }
 
     /// `multipart/…` (RFC 2046 5.1).
@@ -238,21 +223,12 @@ mod tests {
             "application/x-www-form-urlencoded",
             "application/xml",
         ] {
-            assert!(
-                parsed(text).is_text() && !parsed(text).is_binary(),
-                "{text}"
-            );
+            assert!(parsed(text).is_text() && !parsed(text).is_media(), "{text}");
         }
-        for binary in [
-            "image/png",
-            "audio/ogg",
-            "Video/MP4",
-            "font/woff2",
-            "application/zip",
-        ] {
+        for media in ["image/png", "audio/ogg", "Video/MP4", "font/woff2"] {
             assert!(
-                parsed(binary).is_binary() && !parsed(binary).is_text(),
-                "{binary}"
+                parsed(media).is_media() && !parsed(media).is_text(),
+                "{media}"
             );
         }
         assert!(parsed("text/event-stream;charset=utf-8").is_event_stream());

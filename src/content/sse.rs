@@ -17,7 +17,8 @@ pub struct SseEvent<'a> {
     pub retry: Option<u64>,
     /// The comment lines joined by LF, if there are any.
     pub comment: Option<&'a [u8]>,
-    /// Bytes of its lines in the body, line ends included.
+    /// Bytes of its lines in the body with their line ends, the empty line
+    /// after them not counted.
     pub wire_size: u64,
     /// It is longer than is kept, or bytes of it are missing.
     pub cut: bool,
@@ -66,10 +67,15 @@ impl SseParser {
 
     /// Reads the next bytes of the body.
     pub fn push(&mut self, mut bytes: &[u8], found: &mut dyn FnMut(SseEvent<'_>)) {
-        if std::mem::take(&mut self.after_cr) && !bytes.is_empty() {
-            if let Some(rest) = bytes.strip_prefix(b"\n") {
-                bytes = rest;
-            }
+        if bytes.is_empty() {
+            return;
+        }
+        if std::mem::take(&mut self.after_cr)
+            && let Some(rest) = bytes.strip_prefix(b"\n")
+        {
+            // Of the empty line after an event, nothing is counted.
+            self.pending.wire_size += u64::from(self.pending.wire_size > 0);
+            bytes = rest;
         }
         while let Some(end) = memchr::memchr2(b'\r', b'\n', bytes) {
             let (line, rest) = bytes.split_at(end);
@@ -81,7 +87,9 @@ impl SseParser {
                 }
                 _ => 1,
             };
-            self.pending.wire_size += (line.len() + length) as u64;
+            if !line.is_empty() || !self.line.is_empty() || self.line_cut {
+                self.pending.wire_size += (line.len() + length) as u64;
+            }
             bytes = rest.get(length..).unwrap_or_default();
             self.line_end(line, found);
         }

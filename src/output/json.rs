@@ -26,6 +26,7 @@ use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
 mod flow;
+mod parts;
 pub(super) mod value;
 
 use value::Writer;
@@ -295,7 +296,7 @@ fn request(w: &mut Writer, exchange: &Exchange, progress: Progress) {
         Progress::Whole => {
             w.raw(",\"trailers\":");
             fields(w, &request.trailers);
-            body(w, &request.body);
+            body(w, &request.body, &request.headers);
         }
     }
     w.raw("}");
@@ -316,7 +317,7 @@ fn response(w: &mut Writer, exchange: &Exchange) {
             w.raw(",\"trailers\":");
             fields(w, &response.trailers);
             interim(w, &response.interim);
-            body(w, &response.body);
+            body(w, &response.body, &response.headers);
             w.raw("}");
         }
         None => {
@@ -359,7 +360,7 @@ fn fields(w: &mut Writer, fields: &Fields) {
     });
 }
 
-fn body(w: &mut Writer, body: &Body) {
+fn body(w: &mut Writer, body: &Body, headers: &Fields) {
     w.raw(",\"body\":{\"size\":");
     w.number_or_null(body.size);
     w.raw(",\"encoded_size\":");
@@ -390,6 +391,7 @@ fn body(w: &mut Writer, body: &Body) {
             w.base64(&body.bytes);
         }
     }
+    parts::push(w, body, headers);
     w.raw("}");
 }
 

@@ -146,6 +146,7 @@ fn text(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -
         width,
         partial: shown.partial,
         line_buffered: terminal,
+        indent_json: terminal,
     };
     Text::new(out, options)
 }

@@ -44,7 +44,10 @@ impl Brotli {
                 StandardAlloc::default(),
             ))
         });
-        let usable = reserve(out, input.len(), room);
+        // All of the space is written to once before it is decoded into: no
+        // more than will be needed.
+        let usable = reserve(out, input.len(), room)
+            .min(input.len().saturating_mul(8).clamp(4 << 10, 256 << 10));
         let start = out.len();
         out.resize(start + usable, 0);
         let space = out.get_mut(start..).unwrap_or_default();

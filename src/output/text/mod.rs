@@ -43,6 +43,8 @@ pub struct Options {
     /// Write after every exchange (a terminal), not only when enough has been
     /// collected or time has passed.
     pub line_buffered: bool,
+    /// Indent JSON bodies (a terminal).
+    pub indent_json: bool,
 }
 
 /// Writes text.
@@ -122,7 +124,11 @@ impl Sink for Text {
         self.line(exchange, Progress::Ended);
         if self.options.verbosity >= 1 {
             let bodies = self.options.verbosity >= 2;
-            verbose::push(&mut self.buffer, exchange, self.options.color, bodies);
+            let look = body::Look {
+                color: self.options.color,
+                indent_json: self.options.indent_json,
+            };
+            verbose::push(&mut self.buffer, exchange, look, bodies);
         }
         self.written()
     }

@@ -52,7 +52,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((join, mut data)) = data.split_first() else {
         return;
     };
-    let mut blocks = 0;
+    let mut blocks = 0_usize;
     let mut whole = Decoder::new(true);
     let mut lossy = Decoder::new(true);
     let mut late = Decoder::new(false);
@@ -78,7 +78,7 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         blocks += 1;
         let fields = decode(&mut whole, block);
         let from_lossy = decode(&mut lossy, block);
-        let from_late = (blocks > *join % 16).then(|| decode(&mut late, block));
+        let from_late = (blocks > usize::from(*join % 16)).then(|| decode(&mut late, block));
         match fields {
             Some(fields) if right => {
                 compare(&fields, from_lossy);

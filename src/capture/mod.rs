@@ -21,7 +21,6 @@ use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
-use crate::tls::find::Finder;
 use crate::tls::{Abi, Returns};
 use crate::tls_flow::Unread;
 
@@ -259,7 +258,7 @@ impl Capture {
     /// As [`start`](Self::start).
     pub fn reattach(&mut self) -> Result<()> {
         self.links.detach_tls();
-        self.libraries.finder = Finder::default();
+        self.libraries.forget();
         self.choose_returns();
         self.attach_libraries()
     }

@@ -11,6 +11,7 @@ use httpsniff::capture::{Capture, Item, Settings};
 use tempfile::TempDir;
 
 use crate::support::clients::curl;
+use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
@@ -116,6 +117,55 @@ tests! {
     threads_that_end_inside_a_call: "thread",
     a_library_that_comes_and_goes: "dlclose",
     signals_while_a_probe_is_handled: "signals",
+}
+
+/// A thread that has left the library by a jump, or is in it, uses a socket
+/// without TLS: what it sends there is its own, and is shown.
+#[test]
+fn sockets_in_clear_after_a_jump() {
+    needs!("nginx", "openssl", "gcc");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[35]);
+    let server = nginx(&docroot, Some(&Certificate::new()));
+    let in_clear = nginx(&docroot, None);
+    let rough = Rough::build();
+    let mut command = rough.command("left", &server);
+    command.arg(in_clear.port().to_string());
+    let alone = outcome(&command.output().unwrap());
+    assert_eq!(alone.0, Some(17));
+    let expected = |source: &str| -> Vec<_> {
+        let kinds: &[&str] = match source {
+            "tcp" => &["left", "deep", "early", "within"],
+            _ => &["tls", "around"],
+        };
+        let mut targets: Vec<_> = (0..5)
+            .flat_map(|number| kinds.iter().map(move |kind| format!("{kind}-{number}")))
+            .collect();
+        if source != "tcp" {
+            targets.extend(["before".to_owned(), "end".to_owned()]);
+        }
+        targets
+            .iter()
+            .map(|target| Expected::get(&format!("/35.bin?{target}"), docroot.content("35.bin")))
+            .collect()
+    };
+    for options in [&[][..], &["--no-uretprobes"]] {
+        let watched = Httpsniff::new().json().args(options).run(&command);
+        assert_eq!(watched.status.code(), alone.0, "{}", watched.stderr);
+        assert_eq!(watched.stdout, alone.2.as_bytes(), "{options:?}");
+        for (source, server) in [("tcp", &in_clear), ("openssl", &server)] {
+            let mut seen = watched.of_role("client");
+            // What was jumped out of has no answer.
+            seen.retain(|e| e.text("/source") == source && e.target() != "/35.bin?deep--1");
+            assert_exchanges(source, &seen, &expected(source));
+            for exchange in seen {
+                assert_eq!(
+                    exchange.text("/peer"),
+                    format!("127.0.0.1:{}", server.port())
+                );
+            }
+        }
+    }
 }
 
 /// Attaching and detaching, again and again, while a server and its clients

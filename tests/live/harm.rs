@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use httpsniff::capture::{Capture, Item, Settings};
 use tempfile::TempDir;
@@ -208,9 +208,12 @@ fn cycle(cycles: usize, pid: u32) {
         ..Settings::default()
     };
     let mut capture = Capture::start(&settings).unwrap();
-    let mut seen = 0u64;
-    for _ in 0..cycles {
+    let (mut seen, began) = (0u64, Instant::now());
+    for number in 1..=cycles {
         capture.reattach().unwrap();
+        if number % 500 == 0 {
+            eprintln!("{number} cycles in {:?}", began.elapsed());
+        }
         let mut count = |_: Item<'_>| {
             seen += 1;
             true
@@ -218,6 +221,17 @@ fn cycle(cycles: usize, pid: u32) {
         capture.poll(Duration::ZERO, &mut count).unwrap();
     }
     assert!(seen > 0, "nothing was captured in {cycles} cycles");
+    let kept = libraries_open();
+    assert!(kept < 50, "{kept} libraries are open after {cycles} cycles");
+}
+
+/// How many descriptors of this process are of shared libraries.
+fn libraries_open() -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|file| file.to_string_lossy().contains(".so"))
+        .count()
 }
 
 /// Runs curl until it is told to stop; every answer must be right. The number

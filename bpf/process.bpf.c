@@ -143,7 +143,8 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 		if (!mode || *mode != WATCH_TREE)
 			return 0;
 		__u32 tree = WATCH_TREE;
-		bpf_map_update_elem(&watched, &pid, &tree, BPF_ANY);
+		if (bpf_map_update_elem(&watched, &pid, &tree, BPF_ANY))
+			count_lost(LOST_CALLS, 1);
 	}
 	record_task(&head, child, pid);
 	head.kind = RECORD_FORK;

@@ -375,8 +375,10 @@ static __always_inline int rustls_exit(struct pt_regs *ctx, __u64 cookie, void *
 		return 0;
 	/* Before the job: both would not fit the stack at once. */
 	tls = tls_conn_of(call->object, site.key.tgid);
-	if (!tls)
+	if (!tls) {
+		count_lost(LOST_CALLS, 1);
 		return 0;
+	}
 	__builtin_memset(&job, 0, sizeof(job));
 	if (direction == DIRECTION_SEND) {
 		if (!rustls_encrypted(call, &job, &type)) {

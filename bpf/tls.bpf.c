@@ -59,6 +59,19 @@ enum tls_cookie {
 	COOKIE_LIBRARY_SHIFT = 40,
 };
 
+/*
+ * Adds and gives back what was there before. In bytes, because clang leaves it
+ * out below -mcpu=v3: lock *(u64 *)(r1 + 0) += r2, BPF_FETCH.
+ */
+static __always_inline __u64 fetch_and_add(__u64 *value, __u64 n)
+{
+	register __u64 *address asm("r1") = value;
+	register __u64 number asm("r2") = n;
+
+	asm volatile(".8byte 0x00000001000021db" : "+r"(number) : "r"(address) : "memory");
+	return number;
+}
+
 #define PR_MSG_PEEK 2
 #define PR_DESC_LAYERED 4
 #define MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY -0x7880
@@ -97,6 +110,24 @@ static __always_inline bool tls_site(struct pt_regs *ctx, struct tls_site *site,
 		site->sp -= site->stack[1];
 	}
 	return true;
+}
+
+/*
+ * The offset of bytes that are transferred now; those after them come later.
+ * Two goroutines may be here at once. uprobe.multi is newer (6.6) than atomics
+ * that give back what was there (5.12), so there no two get the same; with
+ * other uprobes nothing but these two instructions is between them.
+ */
+static __always_inline __u64 tls_offset(struct tls_conn *tls, __u32 direction, __u64 count,
+					const void *emitters)
+{
+	__u64 *bytes = &tls->bytes[direction & 1], before;
+
+	if (emitters == &tls_multi_emitters)
+		return fetch_and_add(bytes, count);
+	before = *bytes;
+	__sync_fetch_and_add(bytes, count);
+	return before;
 }
 
 /* Drops calls whose return was never seen: the stack has been unwound. */
@@ -213,23 +244,30 @@ static __always_inline bool nspr_is_layered(__u64 descriptor)
 
 /*
  * Go's handshake of a connection begins. That of one that has transferred data
- * is another one at the same address, which its socket will tell, or a
- * renegotiation.
+ * is another one at the same address, whose Close was not called, or a
+ * renegotiation: only if its socket is there still, which will then tell.
  */
-static __always_inline void go_begun(const struct who *who, __u64 object)
+static __always_inline void go_begun(const struct who *who, __u64 object, __u8 source)
 {
 	struct tls_conn *tls = tls_conn_known(object, who->id >> 32);
 
 	if (!tls) {
 		tls_made(who, object);
-	} else if (!tls->bytes[0] && !tls->bytes[1]) {
-		/* Reads and writes may be waiting for the handshake: counted. */
-		tls->born = bpf_ktime_get_ns();
-		tls->from_start = 1;
-		tls->socket = 0;
-		tls->closing = 0;
-		tls->ready = 0;
+		return;
 	}
+	if (tls->bytes[0] || tls->bytes[1]) {
+		if (tls->socket && socket_is_there(tls))
+			return;
+		tls_closed(who, tls, object, source);
+		tls->bytes[0] = 0;
+		tls->bytes[1] = 0;
+	}
+	/* Reads and writes may be waiting for the handshake: counted. */
+	tls->born = bpf_ktime_get_ns();
+	tls->from_start = 1;
+	tls->socket = 0;
+	tls->closing = 0;
+	tls->ready = 0;
 }
 
 /* Whether a call of a Go program counts for the end of its object. */
@@ -291,11 +329,11 @@ static __always_inline void go_write(struct pt_regs *ctx, struct tls_call *call,
 	job.head.kind = RECORD_DATA;
 	job.head.direction = DIRECTION_SEND;
 	job.head.entry_ns = job.head.return_ns = call->entry_ns;
-	job.head.offset = tls->bytes[DIRECTION_SEND];
 	record_tls(&job.head, tls, call->object, cookie >> COOKIE_SOURCE_SHIFT);
 	record_who(&job.head, who);
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
-	tls->bytes[DIRECTION_SEND] += call->length;
+	/* Last: others may be about to do the same. */
+	job.head.offset = tls_offset(tls, DIRECTION_SEND, call->length, emitters);
 	job.cursor.memory = MEMORY_USER;
 	job.cursor.base = call->buffer;
 	if (call->flags & CALL_ON_STACK)
@@ -341,7 +379,7 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 		return cookie & COOKIE_NEW ? tls_made(&who, object) : 0;
 	}
 	if (cookie & COOKIE_GO && cookie & COOKIE_NO_DATA)
-		go_begun(&who, object);
+		go_begun(&who, object, cookie >> COOKIE_SOURCE_SHIFT);
 	if (cookie & COOKIE_FIFTH)
 		count_at = fifth;
 	else if (cookie & COOKIE_EX)
@@ -396,8 +434,11 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 	if (go_counts(call, cookie) && !again) {
 		struct tls_conn *tls = tls_conn_of(object, site.key.tgid);
 
-		if (!tls)
+		if (!tls) {
+			/* It is not counted, and must not be when it ends. */
+			call->flags |= CALL_LATE;
 			return 0;
+		}
 		__sync_fetch_and_add(&tls->calls, 1);
 		if (direction == DIRECTION_SEND && length)
 			go_write(ctx, call, tls, &who, cookie, &site, emitters);
@@ -509,6 +550,12 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	if (done.flags & CALL_INNER || done.direction == DIRECTION_NONE || cookie & COOKIE_NO_DATA)
 		return 0;
 	count = tls_count(&done, cookie, result, error);
+	/* More than there was room for: this is not the function that it seems. */
+	if (count > 0 && done.length && (__u64)count > done.length &&
+	    !(done.flags & (CALL_NO_BUFFER | CALL_VECTOR))) {
+		count_lost(LOST_CALLS, 1);
+		return 0;
+	}
 	/* At the end of the stream perhaps after the object's. */
 	if (go_counts(&done, cookie) || done.flags & CALL_UNSURE || !count)
 		tls = tls_conn_known(done.object, site.key.tgid);
@@ -516,7 +563,15 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		tls = tls_conn_of(done.object, site.key.tgid);
 	else
 		return 0;
-	if (!tls || (done.flags & CALL_UNSURE && !(tls->socket || tls->from_start)))
+	if (!tls) {
+		/* Of an object that has been forgotten, or found no room. */
+		if (count > 0 && !(done.flags & (CALL_UNSURE | CALL_REPORTED))) {
+			count_lost(LOST_CALLS, 1);
+			count_lost(LOST_BYTES, count);
+		}
+		return 0;
+	}
+	if (done.flags & CALL_UNSURE && !(tls->socket || tls->from_start))
 		return 0;
 	if (go_counts(&done, cookie)) {
 		__sync_fetch_and_add(&tls->calls, -1);
@@ -534,12 +589,10 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	job.head.direction = done.direction;
 	job.head.entry_ns = done.entry_ns;
 	job.head.return_ns = bpf_ktime_get_ns();
-	job.head.offset = tls->bytes[done.direction & 1];
 	record_tls(&job.head, tls, done.object, cookie >> COOKIE_SOURCE_SHIFT);
 	record_who(&job.head, &who);
 	job.head.library = cookie >> COOKIE_LIBRARY_SHIFT;
-	if (count > 0)
-		tls->bytes[done.direction & 1] += count;
+	job.head.offset = tls_offset(tls, done.direction, count > 0 ? count : 0, emitters);
 	if (cookie & COOKIE_EARLY && count > 0)
 		tls->early = tls->bytes[0];
 	if (ended) {

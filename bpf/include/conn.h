@@ -225,13 +225,56 @@ static __always_inline bool is_above(const struct tls_call *call, __u64 sp)
 	return sp <= call->sp && call->sp - sp < STACK_OF_CALL;
 }
 
-/* As that, for the system call that runs. */
-static __always_inline bool on_stack_of(const struct tls_call *call)
+/*
+ * Whether the stack that the call was made on has been unwound past it, by
+ * longjmp, an exception, a panic. Farther away it may be another stack.
+ */
+static __always_inline bool is_left(const struct tls_call *call, __u64 sp)
+{
+	return sp > call->sp && sp - call->sp < STACK_OF_CALL;
+}
+
+/*
+ * Where on its stack the thread is that makes the system call which runs, as
+ * `struct tls_site` has it; 0: not known.
+ */
+static __always_inline __u64 stack_of_syscall(const struct tls_thread *thread)
+{
+	struct pt_regs *regs = user_registers();
+	__u64 sp = BPF_CORE_READ(regs, sp), stack[2];
+
+	/* A thread's, not a goroutine's. */
+	if (!thread->mm)
+		return sp;
+	if (bpf_probe_read_user(stack, sizeof(stack), (void *)BPF_CORE_READ(regs, r14)))
+		return 0;
+	return sp - stack[1];
+}
+
+/* Whether the system call is made within the call, and not on another stack. */
+static __always_inline bool on_stack_of(const struct tls_call *call, __u64 sp)
 {
 	/* Goroutines: counted from the end of the stack, which is checked. */
-	if ((__s64)call->sp < 0)
-		return true;
-	return is_above(call, BPF_CORE_READ(user_registers(), sp));
+	return (__s64)call->sp < 0 || is_above(call, sp);
+}
+
+/*
+ * The innermost call that is not over. Those whose return was never seen stay
+ * where they are: on another stack they may go on.
+ */
+static __always_inline struct tls_call *tls_call_here(struct tls_thread *thread, __u64 sp)
+{
+	__u64 top = thread->depth - 1;
+
+	for (int i = 0; i < TLS_DEPTH; i++, top--) {
+		/* As in tls_call_of. */
+		asm volatile("" : "+r"(top));
+		if (top >= TLS_DEPTH)
+			break;
+		if (!is_left(&thread->calls[top], sp))
+			return &thread->calls[top];
+	}
+	return NULL;
 }
 
 /*
@@ -245,34 +288,43 @@ static __always_inline bool transfer_of_tls(const struct who *who, const struct 
 	struct tls_thread *thread;
 	struct tls_call *call;
 	struct tls_conn *tls;
+	bool fits;
+	__u64 sp;
 
 	if (!want_tls)
 		return false;
 	thread = tls_thread_here(who);
 	if (!thread || !thread->depth)
 		return false;
-	call = tls_call_of(thread);
+	sp = stack_of_syscall(thread);
+	call = tls_call_here(thread, sp);
 	if (!call)
-		return true;
-	if (call->flags & CALL_UNSURE) {
-		tls = tls_conn_known(call->object, who->id >> 32);
-		if (!(tls && (tls->socket || tls->from_start)) && !looks_like_tls(&t->cursor))
-			return false;
-	}
+		return false;
 	/* Reading may also write: an alert, a new key. */
-	if (call->direction != t->direction && call->direction != DIRECTION_NONE)
-		return true;
-	tls = tls_conn_of(call->object, who->id >> 32);
-	if (!tls)
-		return true;
-	if (!tls_stands_on(tls, t->sk, conn)) {
-		if (!looks_like_tls(&t->cursor) || !on_stack_of(call))
+	fits = call->direction == t->direction || call->direction == DIRECTION_NONE;
+	tls = tls_conn_known(call->object, who->id >> 32);
+	if (!tls || !tls_stands_on(tls, t->sk, conn)) {
+		if (!looks_like_tls(&t->cursor)) {
+			/*
+			 * An object begins with a hello, also on another socket:
+			 * this is something that the program does within the
+			 * call, or after a jump out of it. Of an object that was
+			 * there before us it is not known.
+			 */
+			if (tls && (tls->socket || tls->from_start))
+				return false;
+			return !(call->flags & CALL_UNSURE);
+		}
+		if (!fits || !on_stack_of(call, sp))
 			return true;
 		/* A BIO that writes may send what others have written as well. */
 		if (last_cipher && t->direction == DIRECTION_SEND && cipher_sent(who, t, conn))
 			return true;
+		if (!tls)
+			tls = tls_conn_of(call->object, who->id >> 32);
 	}
-	tls_bind(tls, t->sk, conn, who->id >> 32);
+	if (tls && fits)
+		tls_bind(tls, t->sk, conn, who->id >> 32);
 	return true;
 }
 

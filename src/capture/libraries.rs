@@ -46,6 +46,12 @@ impl Libraries {
         u8::try_from(self.attached).unwrap_or(0)
     }
 
+    /// Nothing is attached to any more: every file is to be found anew.
+    pub(super) fn forget(&mut self) {
+        self.finder = Finder::default();
+        self.aside.clear();
+    }
+
     /// A file has been attached to.
     pub(super) fn set_aside(&mut self, target: Target) {
         if target.if_needed.is_some() {

@@ -22,7 +22,6 @@ use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
-use crate::tls::find::Finder;
 use crate::tls::{Abi, Returns};
 use crate::tls_flow::Unread;
 
@@ -269,7 +268,7 @@ impl Capture {
     /// As [`start`](Self::start).
     pub fn reattach(&mut self) -> Result<()> {
         self.links.detach_tls();
-        self.libraries.finder = Finder::default();
+        self.libraries.forget();
         choose_returns(&mut self.libraries, &self.settings, self.kernel);
         let pids = self.all_watched();
         let ahead = ahead::look(&self.settings, &mut self.libraries, pids)?;

@@ -205,6 +205,36 @@ macro_rules! both {
 both!(storms: many_goroutines STRIPPED, many_goroutines_go_1_19 OLD);
 both!(grows: stacks_that_grow STRIPPED, stacks_that_grow_go_1_19 OLD);
 
+/// Goroutines that write to one connection at the same time: whichever comes
+/// first, each of their requests is shown once.
+fn crowds(build: Build) {
+    let (writers, each): (usize, usize) = (8, 60);
+    let docroot = Docroot::new(&[400]);
+    let certificate = Certificate::new();
+    let server = go(build, &docroot, &certificate, &[]);
+    let mut crowd = client(build, "crowd", &certificate);
+    crowd.arg(&server.address);
+    crowd.args([writers, each].map(|number| number.to_string()));
+    crowd.arg("400.bin").env("GOMAXPROCS", "4");
+    let mut crowd = Process::spawn(&mut crowd);
+    let pids = format!("{},{}", server.pid(), crowd.pid());
+    let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
+    crowd.send("go");
+    crowd.finish();
+    let outcome = watch.stop().success();
+    let expected: Vec<_> = (0..writers * each)
+        .map(|place| {
+            let target = format!("/400.bin?{}-{}", place / each, place % each);
+            Expected::get(&target, docroot.content("400.bin"))
+        })
+        .collect();
+    for role in ["client", "server"] {
+        assert_exchanges(role, &outcome.of_role(role), &expected);
+    }
+}
+
+both!(crowds: one_connection_for_all STRIPPED, one_connection_for_all_go_1_19 OLD);
+
 /// A connection that is open and idle when httpsniff comes, where a goroutine
 /// waits for the answer to a request that is not made yet: everything from
 /// then on is seen.

@@ -5,12 +5,13 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use httpsniff::capture::{Capture, Item, Settings};
 use tempfile::TempDir;
 
 use crate::support::clients::curl;
+use crate::support::exchange::{Expected, assert_exchanges};
 use crate::support::files::{Certificate, Docroot, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
@@ -118,6 +119,55 @@ tests! {
     signals_while_a_probe_is_handled: "signals",
 }
 
+/// A thread that has left the library by a jump, or is in it, uses a socket
+/// without TLS: what it sends there is its own, and is shown.
+#[test]
+fn sockets_in_clear_after_a_jump() {
+    needs!("nginx", "openssl", "gcc");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[35]);
+    let server = nginx(&docroot, Some(&Certificate::new()));
+    let in_clear = nginx(&docroot, None);
+    let rough = Rough::build();
+    let mut command = rough.command("left", &server);
+    command.arg(in_clear.port().to_string());
+    let alone = outcome(&command.output().unwrap());
+    assert_eq!(alone.0, Some(17));
+    let expected = |source: &str| -> Vec<_> {
+        let kinds: &[&str] = match source {
+            "tcp" => &["left", "deep", "early", "within"],
+            _ => &["tls", "around"],
+        };
+        let mut targets: Vec<_> = (0..5)
+            .flat_map(|number| kinds.iter().map(move |kind| format!("{kind}-{number}")))
+            .collect();
+        if source != "tcp" {
+            targets.extend(["before".to_owned(), "end".to_owned()]);
+        }
+        targets
+            .iter()
+            .map(|target| Expected::get(&format!("/35.bin?{target}"), docroot.content("35.bin")))
+            .collect()
+    };
+    for options in [&[][..], &["--no-uretprobes"]] {
+        let watched = Httpsniff::new().json().args(options).run(&command);
+        assert_eq!(watched.status.code(), alone.0, "{}", watched.stderr);
+        assert_eq!(watched.stdout, alone.2.as_bytes(), "{options:?}");
+        for (source, server) in [("tcp", &in_clear), ("openssl", &server)] {
+            let mut seen = watched.of_role("client");
+            // What was jumped out of has no answer.
+            seen.retain(|e| e.text("/source") == source && e.target() != "/35.bin?deep--1");
+            assert_exchanges(source, &seen, &expected(source));
+            for exchange in seen {
+                assert_eq!(
+                    exchange.text("/peer"),
+                    format!("127.0.0.1:{}", server.port())
+                );
+            }
+        }
+    }
+}
+
 /// Attaching and detaching, again and again, while a server and its clients
 /// work: none of their exchanges fails. `HTTPSNIFF_TEST_CYCLES` cycles.
 #[test]
@@ -158,9 +208,12 @@ fn cycle(cycles: usize, pid: u32) {
         ..Settings::default()
     };
     let mut capture = Capture::start(&settings).unwrap();
-    let mut seen = 0u64;
-    for _ in 0..cycles {
+    let (mut seen, began) = (0u64, Instant::now());
+    for number in 1..=cycles {
         capture.reattach().unwrap();
+        if number % 500 == 0 {
+            eprintln!("{number} cycles in {:?}", began.elapsed());
+        }
         let mut count = |_: Item<'_>| {
             seen += 1;
             true
@@ -168,6 +221,17 @@ fn cycle(cycles: usize, pid: u32) {
         capture.poll(Duration::ZERO, &mut count).unwrap();
     }
     assert!(seen > 0, "nothing was captured in {cycles} cycles");
+    let kept = libraries_open();
+    assert!(kept < 50, "{kept} libraries are open after {cycles} cycles");
+}
+
+/// How many descriptors of this process are of shared libraries.
+fn libraries_open() -> usize {
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|file| file.to_string_lossy().contains(".so"))
+        .count()
 }
 
 /// Runs curl until it is told to stop; every answer must be right. The number

@@ -27,8 +27,14 @@ pub(crate) fn check(
     let of_client = Httpsniff::new().json().args(options).run(client);
     let of_server = of_server.stop().success();
     let of_client = of_client.success();
-    assert_exchanges("client's view", &of_client.of_role("client"), expected);
-    assert_exchanges("server's view", &of_server.of_role("server"), expected);
+    // What was lost is in the summary.
+    for (view, role, outcome) in [
+        ("client's view", "client", &of_client),
+        ("server's view", "server", &of_server),
+    ] {
+        let view = format!("{view} ({})", outcome.stderr.trim());
+        assert_exchanges(&view, &outcome.of_role(role), expected);
+    }
     assert!(
         of_client.of_role("server").is_empty(),
         "another process in the view of the command"

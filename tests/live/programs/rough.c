@@ -1,7 +1,7 @@
 // A client that treats its TLS library roughly while it is being watched: it
 // forks, executes, crashes, jumps out of calls, closes the library, confines
 // itself. It prints what it received; its exit code must be the same watched
-// and unwatched. Usage: rough MODE PORT LIBSSL
+// and unwatched. Usage: rough MODE PORT LIBSSL [PORT WITHOUT TLS]
 // The library is loaded by dlopen, so that it can be closed and so that no
 // header of it is needed.
 #include <arpa/inet.h>
@@ -40,7 +40,7 @@ static struct api {
 } api;
 
 static jmp_buf out;
-static const char *mode, *port;
+static const char *mode, *port, *clear_port;
 
 static void must(int ok, const char *what)
 {
@@ -73,15 +73,23 @@ struct connection {
 	int fd;
 };
 
-static struct connection open_connection(void)
+// Without TLS as yet.
+static struct connection open_socket(const char *to)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
-	struct connection c;
+	struct connection c = { 0 };
 
-	address.sin_port = htons(atoi(port));
+	address.sin_port = htons(atoi(to));
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	c.fd = socket(AF_INET, SOCK_STREAM, 0);
 	must(c.fd >= 0 && !connect(c.fd, (struct sockaddr *)&address, sizeof(address)), "connect");
+	return c;
+}
+
+static struct connection open_connection(void)
+{
+	struct connection c = open_socket(port);
+
 	c.context = api.SSL_CTX_new(api.TLS_client_method());
 	c.ssl = api.SSL_new(c.context);
 	api.SSL_set_fd(c.ssl, c.fd);
@@ -106,10 +114,16 @@ static void get(struct connection *c, const char *target)
 
 	length = snprintf(buffer, sizeof(buffer), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n",
 			  target);
-	must(api.SSL_write(c->ssl, buffer, length) == length, "SSL_write");
+	if (c->ssl)
+		must(api.SSL_write(c->ssl, buffer, length) == length, "SSL_write");
+	else
+		must(send(c->fd, buffer, length, 0) == length, "send");
 	while (wanted < 0 || have < wanted) {
-		got = api.SSL_read(c->ssl, buffer + have, sizeof(buffer) - 1 - have);
-		must(got > 0, "SSL_read");
+		if (c->ssl)
+			got = api.SSL_read(c->ssl, buffer + have, sizeof(buffer) - 1 - have);
+		else
+			got = recv(c->fd, buffer + have, sizeof(buffer) - 1 - have, 0);
+		must(got > 0, "reading");
 		have += got;
 		buffer[have] = 0;
 		body = strstr(buffer, "\r\n\r\n");
@@ -179,6 +193,85 @@ static void *thread(void *argument)
 	return NULL;
 }
 
+// One exchange with the number in its target.
+static void get_numbered(struct connection *c, const char *what, int number)
+{
+	char target[64];
+
+	snprintf(target, sizeof(target), "/35.bin?%s-%d", what, number);
+	get(c, target);
+}
+
+// The same, far down the stack.
+static __attribute__((noinline)) void get_deep(struct connection *c, int number)
+{
+	volatile char room[64 << 10];
+
+	room[0] = 1;
+	get_numbered(c, "deep", number + room[0] - 1);
+}
+
+// Farther down than that.
+static __attribute__((noinline)) void get_deeper(struct connection *c, int number)
+{
+	volatile char room[64 << 10];
+
+	room[0] = 1;
+	get_deep(c, number + room[0] - 1);
+}
+
+static struct connection in_clear;
+static int within;
+
+// Something in clear while the library waits for its callback to return.
+static void get_within(int write_p, int version, int type, const void *buffer, size_t length,
+		       void *ssl, void *argument)
+{
+	(void)write_p, (void)version, (void)buffer, (void)length, (void)argument;
+	api.SSL_set_msg_callback(ssl, NULL);
+	if (type == 256)
+		get_numbered(&in_clear, "within", within);
+}
+
+// Calls that never return, and then sockets without TLS on the same thread.
+static void leave_calls(void)
+{
+	struct connection c;
+
+	in_clear = open_socket(clear_port);
+	for (volatile int i = 0; i < 5; i++) {
+		c = open_connection();
+		get_numbered(&c, "tls", i);
+		if (!setjmp(out)) {
+			api.SSL_set_msg_callback(c.ssl, jump);
+			get_deep(&c, -1);
+		}
+		api.SSL_set_msg_callback(c.ssl, NULL);
+		get_numbered(&in_clear, "left", i);
+		get_deeper(&in_clear, i);
+		close_connection(&c);
+		// An object that never gets to know its socket.
+		c = open_socket(port);
+		c.context = api.SSL_CTX_new(api.TLS_client_method());
+		c.ssl = api.SSL_new(c.context);
+		api.SSL_set_fd(c.ssl, c.fd);
+		if (!setjmp(out)) {
+			api.SSL_set_msg_callback(c.ssl, jump);
+			api.SSL_connect(c.ssl);
+		}
+		api.SSL_set_msg_callback(c.ssl, NULL);
+		get_numbered(&in_clear, "early", i);
+		close_connection(&c);
+		// From within a call.
+		c = open_connection();
+		within = i;
+		api.SSL_set_msg_callback(c.ssl, get_within);
+		get_numbered(&c, "around", i);
+		close_connection(&c);
+	}
+	close(in_clear.fd);
+}
+
 static volatile sig_atomic_t signals;
 
 static void count_signal(int number)
@@ -193,8 +286,9 @@ int main(int argc, char **argv)
 	pthread_t worker;
 	int status = 0;
 
-	if (argc != 4)
+	if (argc != 4 && argc != 5)
 		return 2;
+	clear_port = argv[4];
 	mode = argv[1];
 	port = argv[2];
 	load(argv[3]);
@@ -239,6 +333,8 @@ int main(int argc, char **argv)
 		close_connection(&c);
 		c = open_connection();
 		get(&c, "/35.bin?after");
+	} else if (!strcmp(mode, "left")) {
+		leave_calls();
 	} else if (!strcmp(mode, "abort") || !strcmp(mode, "segv")) {
 		api.SSL_set_msg_callback(c.ssl, crash);
 		get(&c, "/35.bin?crash");

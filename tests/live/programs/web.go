@@ -6,6 +6,7 @@
 //	web storm CA URL WORKERS EACH SIZE [gc]  posts to /echo/WORKER-NUMBER, when
 //	                                         there is a line to read
 //	web deep CA ADDRESS DEPTHS SIZE [gc]     a goroutine for each depth of stack
+//	web crowd CA ADDRESS WRITERS EACH NAME   goroutines write to one connection
 //	web idle CA URL TARGET...                a target for each line of its stdin
 //	web end CA URL TARGET HOW                ends by an error, a panic, a signal
 //
@@ -243,6 +244,31 @@ func ask(conn *tls.Conn, depth, left int) error {
 	return err
 }
 
+// crowd has several goroutines write whole requests to one connection at the
+// same time, when there is a line to read.
+func crowd(ca, address string, writers, each int, name string) {
+	conn, err := tls.Dial("tcp", address, configuration(ca))
+	check(err)
+	bufio.NewReader(os.Stdin).ReadString('\n')
+	for writer := 0; writer < writers; writer++ {
+		go func(writer int) {
+			for turn := 0; turn < each; turn++ {
+				request := fmt.Sprintf("GET /%s?%d-%d HTTP/1.1\r\nHost: localhost\r\n\r\n", name, writer, turn)
+				_, err := conn.Write([]byte(request))
+				check(err)
+			}
+		}(writer)
+	}
+	answers := bufio.NewReader(conn)
+	for answer := 0; answer < writers*each; answer++ {
+		response, err := http.ReadResponse(answers, nil)
+		check(err)
+		_, err = io.Copy(io.Discard, response.Body)
+		check(err)
+	}
+	check(conn.Close())
+}
+
 func end(how string) {
 	switch how {
 	case "exit":
@@ -279,6 +305,8 @@ func main() {
 		storm(arguments[0], arguments[1], number(arguments[2]), number(arguments[3]), number(arguments[4]))
 	case "deep":
 		goDeep(arguments[0], arguments[1], number(arguments[2]), number(arguments[3]))
+	case "crowd":
+		crowd(arguments[0], arguments[1], number(arguments[2]), number(arguments[3]), arguments[4])
 	case "idle":
 		client := client(arguments[0])
 		lines := bufio.NewScanner(os.Stdin)

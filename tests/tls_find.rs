@@ -444,5 +444,6 @@ fn time_of_a_scan() {
             finder.skipped().len()
         );
     }
-    println!("{:?}\n{:?}", finder.found(), finder.skipped());
+    let found: Vec<_> = finder.found().collect();
+    println!("{found:?}\n{:?}", finder.skipped());
 }

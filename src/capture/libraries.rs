@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::mappings::Mapped;
-use crate::tls::Target;
 use crate::tls::find::{Finder, Seen};
 use crate::tls::guess::Guesses;
 use crate::tls::library::{has_ciphertext, is_candidate};
+use crate::tls::{FileIdentity, Target};
 use crate::tls_flow::Unread;
 
 /// How many mappings wait to be looked into. What finds no room is looked at
@@ -51,6 +51,18 @@ impl Libraries {
         if target.if_needed.is_some() {
             self.aside.push(target);
         }
+    }
+
+    /// A file is not attached to any more.
+    pub(super) fn forget(&mut self, identity: &FileIdentity) {
+        self.finder.forget(identity);
+        self.aside.retain(|target| target.identity != *identity);
+    }
+
+    /// Looks again into a file that was forgotten.
+    pub(super) fn again(&mut self, target: Target) -> Option<Target> {
+        self.forget(&target.identity);
+        self.finder.again(target.file, &target.path)
     }
 
     /// The files of a process that are to be attached to at their other place

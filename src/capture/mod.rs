@@ -22,7 +22,7 @@ use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
 use crate::tls::find::Finder;
-use crate::tls::{Abi, Returns};
+use crate::tls::{Abi, Returns, Target};
 use crate::tls_flow::Unread;
 
 mod attach;
@@ -33,8 +33,10 @@ mod confined;
 mod connections;
 mod containers;
 mod decode;
+mod files;
 mod held;
 mod kernel;
+mod lease;
 mod libraries;
 mod load;
 mod mappings;
@@ -47,6 +49,7 @@ use attach::{Links, Tls};
 use bpf::{HttpsniffSkel, types};
 use containers::Containers;
 use decode::Decoder;
+use files::{Entered, News};
 use kernel::Kernel;
 use libraries::Libraries;
 use mappings::Mappings;
@@ -298,8 +301,11 @@ impl Capture {
 
     /// Attaches to files; what cannot be attached to is an error for a file
     /// that the user named, else a notice.
-    fn attach(&mut self, targets: Vec<crate::tls::Target>, named: bool) -> Result<()> {
+    fn attach(&mut self, targets: Vec<Target>, named: bool) -> Result<()> {
         for target in targets {
+            let Some(target) = self.enter(target, named)? else {
+                continue;
+            };
             let number = self.libraries.add();
             // Its number is taken whether or not it can be attached to.
             self.shared
@@ -312,13 +318,61 @@ impl Capture {
                 kernel: self.kernel,
             };
             match self.links.attach_tls(&to, &target, number) {
-                Ok(()) if target.abi == Abi::Go => self.see_goroutines(),
-                Ok(()) => self.libraries.set_aside(target),
+                // When it is closed, or mapped again, it is looked into anew.
+                Ok(false) => self.libraries.forget(&target.identity),
+                Ok(true) if target.abi == Abi::Go => self.see_goroutines(),
+                Ok(true) => self.libraries.set_aside(target),
                 Err(error) if named => return Err(error),
-                Err(error) => self.notices.push(format!("{error:#}")),
+                Err(error) => {
+                    self.links.files()?.remove(&target.identity);
+                    self.notices.push(format!("{error:#}"));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Has a file watched that is to be attached to, and makes sure that what
+    /// is known of it is true of its content since then.
+    fn enter(&mut self, target: Target, named: bool) -> Result<Option<Target>> {
+        let files = self.links.files()?;
+        match files.enter(&target)? {
+            Entered::Watched => {}
+            Entered::Unwatched(why) => self.notices.push(format!(
+                "cannot watch {}: {why}; do not write over it while this runs",
+                target.path
+            )),
+            Entered::Busy if named => bail!(
+                "cannot attach to {}: somebody has it open for writing",
+                target.path
+            ),
+            Entered::Busy => {
+                self.libraries.forget(&target.identity);
+                return Ok(None);
+            }
+        }
+        if target.key.is_content_of(&target.file) && (named || target.settled) {
+            return Ok(Some(target));
+        }
+        let (before, path) = (target.identity.clone(), target.path.clone());
+        let again = if named {
+            None
+        } else {
+            self.libraries.again(target)
+        };
+        match again {
+            Some(target) => {
+                files.renew(&before, &target);
+                Ok(Some(target))
+            }
+            None => {
+                files.remove(&before);
+                if named {
+                    bail!("cannot attach to {path}: it has just changed");
+                }
+                Ok(None)
+            }
+        }
     }
 
     /// From now on a socket call may be a goroutine's.
@@ -458,6 +512,9 @@ impl Capture {
         if let Some(mappings) = &self.mappings {
             fds.push(PollFd::from_borrowed_fd(mappings.as_fd(), PollFlags::IN));
         }
+        if let Some(news) = self.links.news() {
+            fds.push(PollFd::from_borrowed_fd(news, PollFlags::IN));
+        }
         let timeout = Timespec::try_from(timeout).ok();
         rustix::event::poll(&mut fds, timeout.as_ref()).is_ok()
     }
@@ -544,6 +601,7 @@ impl Capture {
             }
             return Ok(());
         }
+        self.follow_files()?;
         self.attach_new_mappings()?;
         for pid in executed {
             let targets = self.libraries.executed(pid, self.mappings.is_some());
@@ -559,28 +617,60 @@ impl Capture {
             let (hooked, unread) = self.libraries.unread(pid);
             self.explain(pid, hooked, unread);
         }
-        self.place_objects();
-        Ok(())
+        self.place_objects()
     }
 
     /// Where objects do not come to be on a socket, all that they write is
     /// looked at.
-    fn place_objects(&mut self) {
+    fn place_objects(&mut self) -> Result<()> {
         let unplaced = self.shared.borrow_mut().decoder.take_unplaced();
-        for target in unplaced
-            .into_iter()
-            .flat_map(|pid| self.libraries.needed_by(pid))
-        {
+        let mut targets = Vec::new();
+        for pid in unplaced {
+            targets.extend(self.libraries.needed_by(pid));
+        }
+        for target in targets {
+            if !self.links.files()?.enter_again(&target.identity) {
+                continue;
+            }
             let to = Tls {
                 skel: &self.skel,
                 settings: &self.settings,
                 kernel: self.kernel,
             };
             // Its records carry no number.
-            if let Err(error) = self.links.attach_tls(&to, &target, 0) {
-                self.notices.push(format!("{error:#}"));
+            match self.links.attach_tls(&to, &target, 0) {
+                Ok(true) => {}
+                Ok(false) => self.libraries.forget(&target.identity),
+                Err(error) => {
+                    self.links.files()?.keep(&target.identity, Vec::new());
+                    self.notices.push(format!("{error:#}"));
+                }
             }
         }
+        Ok(())
+    }
+
+    /// Files that were attached to and have another content now.
+    fn follow_files(&mut self) -> Result<()> {
+        for news in self.links.take_news() {
+            match news {
+                News::Changed(identity) => self.libraries.forget(&identity),
+                News::Written {
+                    identity,
+                    file,
+                    path,
+                } => {
+                    if !self.links.files()?.is_written(&identity) {
+                        continue;
+                    }
+                    match self.libraries.finder.again(file, &path) {
+                        Some(target) => self.attach(vec![target], false)?,
+                        None => self.links.files()?.remove(&identity),
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Attaches to libraries in files that watched processes have begun to

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -124,7 +125,8 @@ pub struct Seen(FxHashSet<MappedKey>);
 /// once.
 ///
 /// A file is told by its inode, which stays taken while a probe is attached:
-/// keep the probes of a target as long as the finder that gave it.
+/// keep the probes of a target until the finder is told to
+/// [`forget`](Self::forget) it.
 #[derive(Debug, Default)]
 pub struct Finder {
     /// How the ends of functions are to be watched.
@@ -145,7 +147,8 @@ pub struct Finder {
     passed: FxHashSet<(MappedKey, u64)>,
     /// Programs whose closure was looked at, and with which LD_LIBRARY_PATH.
     closures: FxHashSet<(FileKey, Vec<u8>)>,
-    found: Vec<Found>,
+    /// `None` was forgotten: its place is free.
+    found: Vec<Option<Found>>,
     skipped: Vec<Skipped>,
     /// Files with a TLS library that cannot be attached to, and why.
     unusable: FxHashMap<FileKey, String>,
@@ -301,13 +304,14 @@ impl Finder {
             reason,
         };
         let (root, full, file) = open().map_err(failed)?;
-        let inspection = inspect_as(&file, &full, &root, named, self.returns)?;
         let key = FileKey::of(&file.metadata().map_err(failed)?);
+        let settled = key.is_settled(SystemTime::now());
+        let inspection = inspect_as(&file, &full, &root, named, self.returns)?;
         if self.files.get(&key).is_some_and(Option::is_some) {
             return Ok(Vec::new());
         }
         Ok(self
-            .add(file, &full, key, inspection)
+            .add(file, &full, (key, settled), inspection)
             .target
             .into_iter()
             .collect())
@@ -322,10 +326,35 @@ impl Finder {
         targets
     }
 
-    /// What was found so far.
-    #[must_use]
-    pub fn found(&self) -> &[Found] {
-        &self.found
+    /// Forgets a file that was given out: next time it is looked into anew.
+    pub fn forget(&mut self, identity: &FileIdentity) {
+        let is_it = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.identity == *identity);
+        let Some(index) = self.found.iter().position(is_it) else {
+            return;
+        };
+        if let Some(place) = self.found.get_mut(index) {
+            *place = None;
+        }
+        self.mapped.retain(|_, known| *known != index);
+        self.files.retain(|_, known| *known != Some(index));
+    }
+
+    /// Looks into a file again that was given out under `path`, and forgotten.
+    pub fn again(&mut self, file: File, path: &str) -> Option<Target> {
+        let metadata = file.metadata().ok()?;
+        let path = path.as_bytes();
+        // Beside it may be what knows the version.
+        let root = Root::own().ok().filter(|root| {
+            let there = root.find(path).and_then(|found| found.metadata());
+            there.is_ok_and(|there| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino()))
+        });
+        self.files.remove(&FileKey::of(&metadata));
+        self.look(file, path, root.as_ref()).target
+    }
+
+    /// What was found so far, by its place.
+    pub fn found(&self) -> impl Iterator<Item = &Found> {
+        self.found.iter().flatten()
     }
 
     /// What looked like a TLS library and is not attached to, and why.
@@ -348,7 +377,7 @@ impl Finder {
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
         self.used_indexes(pid)
             .into_iter()
-            .filter_map(|index| self.found.get(index))
+            .filter_map(|index| self.found.get(index)?.as_ref())
             .collect()
     }
 
@@ -357,7 +386,8 @@ impl Finder {
     #[must_use]
     pub fn used_indexes(&self, pid: u32) -> Vec<usize> {
         let mut indexes = self.mapped_indexes(pid);
-        indexes.retain(|index| self.found.get(*index).is_some_and(|f| !f.only_sockets));
+        let read = |index: &usize| self.found.get(*index)?.as_ref().map(|f| !f.only_sockets);
+        indexes.retain(|index| read(index) == Some(true));
         indexes
     }
 
@@ -366,7 +396,7 @@ impl Finder {
     pub fn mapped_by(&self, pid: u32) -> Vec<&Found> {
         self.mapped_indexes(pid)
             .into_iter()
-            .filter_map(|index| self.found.get(index))
+            .filter_map(|index| self.found.get(index)?.as_ref())
             .collect()
     }
 
@@ -489,6 +519,7 @@ impl Finder {
             return Look::default();
         };
         let key = FileKey::of(&metadata);
+        let settled = key.is_settled(SystemTime::now());
         if let Some(index) = self.files.get(&key) {
             return Look {
                 seen: true,
@@ -517,19 +548,29 @@ impl Finder {
                     }
                     self.skip(path, reason);
                 }
-                self.remember(key, None);
+                // Somebody may be writing it.
+                if settled {
+                    self.remember(key, None);
+                }
                 return Look {
-                    seen: true,
+                    seen: settled,
                     ..Look::default()
                 };
             }
         };
-        self.add(file, path, key, inspection)
+        self.add(file, path, (key, settled), inspection)
     }
 
-    fn add(&mut self, file: File, path: &[u8], key: FileKey, inspection: Inspection) -> Look {
+    fn add(
+        &mut self,
+        file: File,
+        path: &[u8],
+        (key, settled): (FileKey, bool),
+        inspection: Inspection,
+    ) -> Look {
         let identity = identity(&file, &key, inspection.build_id);
-        if let Some(index) = self.found.iter().position(|f| f.identity == identity) {
+        let is_it = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.identity == identity);
+        if let Some(index) = self.found.iter().position(is_it) {
             self.remember(key, Some(index));
             return Look {
                 seen: true,
@@ -537,7 +578,8 @@ impl Finder {
                 target: None,
             };
         }
-        let index = self.found.len();
+        let free = self.found.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.found.len());
         if index >= MAX_FOUND {
             self.skip(
                 path,
@@ -547,12 +589,16 @@ impl Finder {
         }
         let path = OsStr::from_bytes(path).display().to_string();
         let library: Arc<str> = inspection.library.into();
-        self.found.push(Found {
+        let found = Some(Found {
             library: Arc::clone(&library),
             path: path.clone(),
             identity: identity.clone(),
             only_sockets: inspection.only_sockets,
         });
+        match self.found.get_mut(index) {
+            Some(place) => *place = found,
+            None => self.found.push(found),
+        }
         self.remember(key, Some(index));
         Look {
             seen: true,
@@ -561,6 +607,8 @@ impl Finder {
                 file,
                 path,
                 identity,
+                key,
+                settled,
                 source: inspection.source,
                 abi: inspection.abi,
                 library,

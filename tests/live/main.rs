@@ -22,6 +22,7 @@ mod finding;
 mod flows;
 mod golang;
 mod harm;
+mod inplace;
 mod kernel;
 mod lifecycle;
 mod load;

@@ -269,7 +269,9 @@ impl Files {
     pub(super) fn take_links(&self) -> Vec<Link> {
         let mut table = self.shared.table();
         let files = table.files.values_mut();
-        files.flat_map(|file| std::mem::take(&mut file.links)).collect()
+        files
+            .flat_map(|file| std::mem::take(&mut file.links))
+            .collect()
     }
 }
 

@@ -33,11 +33,16 @@ impl Bell {
         };
         // SAFETY: the set lives during the calls, which only read it.
         let fd = unsafe {
-            let failed = libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut());
+            let failed =
+                libc::pthread_sigmask(libc::SIG_BLOCK, &raw const signals, ptr::null_mut());
             if failed != 0 {
                 return Err(io::Error::from_raw_os_error(failed));
             }
-            libc::signalfd(-1, &raw const signals, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+            libc::signalfd(
+                -1,
+                &raw const signals,
+                libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
+            )
         };
         if fd < 0 {
             return Err(io::Error::last_os_error());

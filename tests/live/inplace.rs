@@ -99,11 +99,21 @@ fn a_program_that_was_overwritten_is_not_harmed_and_read() {
 fn padded_libssl(scene: &Scene) -> PathBuf {
     let file = scene.path("padded.so");
     run(Command::new("cc")
-        .args(["-shared", "-fPIC", "-Wl,-soname,libssl.so.3", "-o"])
+        .args([
+            "-shared",
+            "-fPIC",
+            "-Wl,-soname,libssl.so.3",
+            "-Wl,-Bsymbolic",
+            "-o",
+        ])
         .arg(&file)
         .arg(program("padding.c"))
-        .args(["-Wl,--whole-archive", "-l:libssl.a"])
-        .args(["-Wl,--no-whole-archive", "-l:libcrypto.so.3"]));
+        .args([
+            "-Wl,--whole-archive",
+            "-l:libssl.a",
+            "-Wl,--no-whole-archive",
+        ])
+        .args(["-l:libcrypto.a", "-ldl", "-lpthread"]));
     file
 }
 

@@ -146,6 +146,11 @@ impl Links {
         })
     }
 
+    /// The same, if there are any.
+    pub(super) fn some_files(&self) -> Option<&Files> {
+        self.files.as_ref()
+    }
+
     /// What has become of these files since the last call.
     pub(super) fn take_news(&self) -> Vec<News> {
         self.files

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{Builder, JoinHandle};
 
@@ -22,6 +23,7 @@ use libbpf_rs::Link;
 use rustc_hash::FxHashMap;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::lease;
 use crate::tls::{FileIdentity, FileKey, Target};
@@ -31,6 +33,10 @@ const EVERY: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 250_000_000,
 };
+
+/// How many files of some five descriptors each are less than the usual limit
+/// of 1024.
+const FEW: usize = 64;
 
 /// What became of a file.
 #[derive(Debug)]
@@ -187,6 +193,9 @@ impl Files {
             (Err(_), Err(error)) => Entered::Unwatched(error),
         };
         table.files.insert(target.identity.clone(), attached);
+        if table.files.len() == FEW {
+            raise_limit();
+        }
         ring(&self.shared.wake);
         Ok(entered)
     }
@@ -257,6 +266,36 @@ impl Files {
         state == Some(State::Written)
     }
 
+    /// Detaches from files that are used no more, without waiting for it.
+    pub(super) fn retire(&self, identities: &[FileIdentity]) {
+        let mut old: Vec<Attached> = Vec::new();
+        {
+            let mut table = self.shared.table();
+            for identity in identities {
+                let Some(attached) = table.files.remove(identity) else {
+                    continue;
+                };
+                if let (Some(inotify), Some(watch)) = (&self.shared.inotify, attached.watch) {
+                    table.watches.remove(&watch);
+                    let _ = inotify::remove_watch(inotify, watch);
+                }
+                old.push(attached);
+            }
+        }
+        // Where no thread can be had, it is done here.
+        let _ = Builder::new().name("retire".to_owned()).spawn(move || {
+            for mut attached in old {
+                detach(attached.links.drain(..));
+                lease::release(&attached.file);
+            }
+        });
+    }
+
+    /// The files that are held at present, for another thread.
+    pub(super) fn holdings(&self) -> Holdings {
+        Holdings(Arc::clone(&self.shared))
+    }
+
     /// What has become of files since the last call.
     pub(super) fn take_news(&self) -> Vec<News> {
         let mut count = [0; 8];
@@ -294,6 +333,51 @@ impl Drop for Files {
             let _ = thread.join();
         }
     }
+}
+
+/// A way to what is held.
+pub(super) struct Holdings(Arc<Shared>);
+
+/// A file that is held.
+pub(super) struct Held {
+    pub(super) identity: FileIdentity,
+    /// As the target had it.
+    pub(super) path: String,
+    /// Device and inode, as `stat` says.
+    pub(super) device_inode: (u64, u64),
+    /// How many names it has.
+    pub(super) links: u64,
+    /// Id of the mount that it was opened in.
+    pub(super) mount: u64,
+}
+
+impl Holdings {
+    /// All that are attached to.
+    pub(super) fn list(&self) -> Vec<Held> {
+        let table = self.0.table();
+        let files = table.files.iter();
+        files
+            .filter(|(_, file)| !file.attaching)
+            .filter_map(|(identity, file)| {
+                let metadata = file.file.metadata().ok()?;
+                Some(Held {
+                    identity: identity.clone(),
+                    path: file.path.clone(),
+                    device_inode: (metadata.dev(), metadata.ino()),
+                    links: metadata.nlink(),
+                    mount: mount_of(&file.file)?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Id of the mount that a file was opened in.
+fn mount_of(file: &File) -> Option<u64> {
+    let name = format!("/proc/self/fdinfo/{}", file.as_raw_fd());
+    let text = std::fs::read_to_string(name).ok()?;
+    let id = text.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    id.trim().parse().ok()
 }
 
 /// What the thread has to do at one time.
@@ -469,6 +553,17 @@ impl Attached {
             path: self.path.clone(),
         });
     }
+}
+
+/// More files can be open. Not from the beginning: COMMAND would inherit it.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    // Then what cannot be attached to is said.
+    let _ = setrlimit(Resource::Nofile, raised);
 }
 
 fn ring(bell: &OwnedFd) {

@@ -21,7 +21,7 @@ use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
-use crate::tls::find::Finder;
+use crate::tls::find::{Finder, MAX_FOUND};
 use crate::tls::{Abi, Returns, Target};
 use crate::tls_flow::Unread;
 
@@ -42,6 +42,7 @@ mod load;
 mod mappings;
 mod processes;
 mod record;
+mod retire;
 
 pub use check::check;
 
@@ -49,10 +50,11 @@ use attach::{Links, Tls};
 use bpf::{HttpsniffSkel, types};
 use containers::Containers;
 use decode::Decoder;
-use files::{Entered, News};
+use files::{Entered, Files, News};
 use kernel::Kernel;
 use libraries::Libraries;
 use mappings::Mappings;
+use retire::{Retirement, Step};
 
 /// Where plaintext sockets are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,6 +154,8 @@ pub struct Losses {
     pub malformed: u64,
     /// Calls that a probe could not follow to their end.
     pub calls: u64,
+    /// Files with a TLS library that there was no room for.
+    pub files: u64,
 }
 
 /// What takes the items of one [`Capture::poll`].
@@ -188,6 +192,9 @@ pub struct Capture {
     notices: Vec<String>,
     unread: Vec<UnreadTls>,
     clock_taken: Instant,
+    retirement: Retirement,
+    /// Files with a TLS library that there was no room for.
+    left_out: u64,
     /// Nothing new comes.
     detached: bool,
 }
@@ -228,6 +235,8 @@ impl Capture {
             notices,
             unread: Vec::new(),
             clock_taken: Instant::now(),
+            retirement: Retirement::new(),
+            left_out: 0,
         };
         capture.watch_users()?;
         if let Some(containers) = &capture.containers {
@@ -306,12 +315,12 @@ impl Capture {
             let Some(target) = self.enter(target, named)? else {
                 continue;
             };
-            let number = self.libraries.add();
-            // Its number is taken whether or not it can be attached to.
-            self.shared
-                .borrow_mut()
-                .decoder
-                .add_library(std::sync::Arc::clone(&target.library));
+            let (number, new) = self.libraries.number(&target.library);
+            if new {
+                // Whether or not it can be attached to.
+                let mut shared = self.shared.borrow_mut();
+                shared.decoder.add_library(Arc::clone(&target.library));
+            }
             let to = Tls {
                 skel: &self.skel,
                 settings: &self.settings,
@@ -478,6 +487,7 @@ impl Capture {
             let consumed = self.consume(handle)?;
             self.release(self.detached && consumed == 0, handle);
             self.follow_up()?;
+            self.retire();
             if !self.settings.no_tls {
                 let targets = self.libraries.look_on(consumed == 0);
                 self.attach(targets, false)?;
@@ -673,6 +683,31 @@ impl Capture {
         Ok(())
     }
 
+    /// Detaches from files that nobody can use any more, now and then.
+    fn retire(&mut self) {
+        let files = self.links.some_files();
+        match self.retirement.step(|| files.map(Files::holdings)) {
+            Step::Nothing => {}
+            Step::Begun => self.libraries.finder.watch_use(),
+            Step::Unused(mut unused) => {
+                unused.retain(|identity| !self.libraries.finder.was_used(identity));
+                for identity in &unused {
+                    self.libraries.forget(identity);
+                }
+                if let Some(files) = files.filter(|_| !unused.is_empty()) {
+                    files.retire(&unused);
+                }
+            }
+        }
+        let left_out = self.libraries.finder.left_out() as u64;
+        if left_out > 0 && self.left_out == 0 {
+            self.notices.push(format!(
+                "{MAX_FOUND} files with TLS libraries are attached to: no more until some are gone"
+            ));
+        }
+        self.left_out = left_out;
+    }
+
     /// Attaches to libraries in files that watched processes have begun to
     /// execute: each as soon as it is known, before the next is looked into,
     /// as its process goes on meanwhile.
@@ -768,6 +803,7 @@ impl Capture {
             records: read(types::lost_counter::LOST_RECORDS),
             bytes: read(types::lost_counter::LOST_BYTES),
             calls: read(types::lost_counter::LOST_CALLS),
+            files: self.left_out,
             malformed: self.shared.borrow().decoder.malformed(),
         }
     }

@@ -31,7 +31,7 @@ use super::{FileIdentity, Returns, Target};
 const MAX_KNOWN: usize = 64 << 10;
 /// How many files with a library are given out: each holds descriptors and
 /// probes, and anybody can make copies of a library.
-const MAX_FOUND: usize = 1024;
+pub const MAX_FOUND: usize = 1024;
 /// How many skipped files are remembered for the report.
 const MAX_SKIPPED: usize = 256;
 
@@ -149,6 +149,11 @@ pub struct Finder {
     closures: FxHashSet<(FileKey, Vec<u8>)>,
     /// `None` was forgotten: its place is free.
     found: Vec<Option<Found>>,
+    /// Places in it that were seen in use since they were
+    /// [asked for](Self::watch_use).
+    touched: FxHashSet<usize>,
+    /// Files that found no place in it.
+    left_out: FxHashSet<FileKey>,
     skipped: Vec<Skipped>,
     /// Files with a TLS library that cannot be attached to, and why.
     unusable: FxHashMap<FileKey, String>,
@@ -182,7 +187,7 @@ impl Finder {
                 continue;
             }
             let key = MappedKey::of(&mapping, namespace);
-            if !self.mapped.contains_key(&key) {
+            if !self.knows(&key) {
                 let root = root.get_or_insert_with(|| Root::of(pid).ok());
                 let look = self.mapping(pid, &mapping, root.as_ref());
                 self.remember_mapped(key, look.index);
@@ -206,7 +211,7 @@ impl Finder {
         let mut root = None;
         for mapping in maps::parse(&text) {
             let key = MappedKey::of(&mapping, namespace);
-            if !seen.0.insert(key) || self.mapped.contains_key(&key) {
+            if !seen.0.insert(key) || self.knows(&key) {
                 continue;
             }
             let root = root.get_or_insert_with(|| Root::of(pid).ok());
@@ -229,7 +234,7 @@ impl Finder {
     pub fn mapped(&mut self, pid: u32, mapping: &Mapping<'_>, generation: u64) -> Vec<Target> {
         let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
         let key = MappedKey::of(mapping, namespace);
-        if self.mapped.contains_key(&key) || self.passed.contains(&(key, generation)) {
+        if self.knows(&key) || self.passed.contains(&(key, generation)) {
             return Vec::new();
         }
         let look = self.mapping(pid, mapping, Root::of(pid).ok().as_ref());
@@ -337,6 +342,26 @@ impl Finder {
         }
         self.mapped.retain(|_, known| *known != index);
         self.files.retain(|_, known| *known != Some(index));
+    }
+
+    /// Begins anew to take note of what is seen in use.
+    pub fn watch_use(&mut self) {
+        self.touched.clear();
+    }
+
+    /// Whether a file was seen in use since then.
+    #[must_use]
+    pub fn was_used(&self, identity: &FileIdentity) -> bool {
+        let used = |index: &usize| self.found.get(*index)?.as_ref().map(|f| &f.identity);
+        self.touched
+            .iter()
+            .any(|index| used(index) == Some(identity))
+    }
+
+    /// How many files with a library there was no room for.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out.len()
     }
 
     /// Looks into a file again that was given out under `path`, and forgotten.
@@ -527,6 +552,9 @@ impl Finder {
                 target: None,
             };
         }
+        if self.is_full() && self.left_out.contains(&key) {
+            return Look::default();
+        }
         let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_expected);
         let inspection = match inspect(&file, path, root, self.returns) {
             Ok(Some(inspection)) => inspection,
@@ -581,6 +609,8 @@ impl Finder {
         let free = self.found.iter().position(Option::is_none);
         let index = free.unwrap_or(self.found.len());
         if index >= MAX_FOUND {
+            bound(&mut self.left_out);
+            self.left_out.insert(key);
             self.skip(
                 path,
                 format!("{MAX_FOUND} TLS libraries are attached to already"),
@@ -616,6 +646,17 @@ impl Finder {
                 if_needed: inspection.if_needed,
             }),
         }
+    }
+
+    /// Whether what is mapped is a file that was given out.
+    fn knows(&mut self, key: &MappedKey) -> bool {
+        let index = self.mapped.get(key);
+        self.touched.extend(index);
+        index.is_some()
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= MAX_FOUND && self.found.iter().all(Option::is_some)
     }
 
     /// Every container has keys of its own; what is forgotten is looked at again.

@@ -76,11 +76,12 @@ enum State {
 
 /// A file that is attached to, or was.
 struct Attached {
+    /// First: they are gone before the file is closed and its lease ends.
+    links: Vec<Link>,
     file: File,
     path: String,
     /// What it was like when it was looked into.
     key: FileKey,
-    links: Vec<Link>,
     state: State,
     /// It is being attached to. Whoever waits for its lease goes on waiting.
     attaching: bool,

@@ -21,7 +21,7 @@ use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
-use crate::tls::find::{Finder, MAX_FOUND};
+use crate::tls::find::Finder;
 use crate::tls::{Abi, Returns, Target};
 use crate::tls_flow::Unread;
 
@@ -43,6 +43,7 @@ mod mappings;
 mod processes;
 mod record;
 mod retire;
+mod upkeep;
 
 pub use check::check;
 
@@ -50,11 +51,10 @@ use attach::{Links, Tls};
 use bpf::{HttpsniffSkel, types};
 use containers::Containers;
 use decode::Decoder;
-use files::{Entered, Files, News};
 use kernel::Kernel;
 use libraries::Libraries;
 use mappings::Mappings;
-use retire::{Retirement, Step};
+use retire::Retirement;
 
 /// Where plaintext sockets are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,6 +195,8 @@ pub struct Capture {
     retirement: Retirement,
     /// Files with a TLS library that there was no room for.
     left_out: u64,
+    /// It was said that not all files can be watched.
+    unwatched: bool,
     /// Nothing new comes.
     detached: bool,
 }
@@ -237,6 +239,7 @@ impl Capture {
             clock_taken: Instant::now(),
             retirement: Retirement::new(),
             left_out: 0,
+            unwatched: false,
         };
         capture.watch_users()?;
         if let Some(containers) = &capture.containers {
@@ -339,49 +342,6 @@ impl Capture {
             }
         }
         Ok(())
-    }
-
-    /// Has a file watched that is to be attached to, and makes sure that what
-    /// is known of it is true of its content since then.
-    fn enter(&mut self, target: Target, named: bool) -> Result<Option<Target>> {
-        let files = self.links.files()?;
-        match files.enter(&target)? {
-            Entered::Watched => {}
-            Entered::Unwatched(why) => self.notices.push(format!(
-                "cannot watch {}: {why}; do not write over it while this runs",
-                target.path
-            )),
-            Entered::Busy if named => bail!(
-                "cannot attach to {}: somebody has it open for writing",
-                target.path
-            ),
-            Entered::Busy => {
-                self.libraries.forget(&target.identity);
-                return Ok(None);
-            }
-        }
-        if target.key.is_content_of(&target.file) && (named || target.settled) {
-            return Ok(Some(target));
-        }
-        let (before, path) = (target.identity.clone(), target.path.clone());
-        let again = if named {
-            None
-        } else {
-            self.libraries.again(target)
-        };
-        match again {
-            Some(target) => {
-                files.renew(&before, &target);
-                Ok(Some(target))
-            }
-            None => {
-                files.remove(&before);
-                if named {
-                    bail!("cannot attach to {path}: it has just changed");
-                }
-                Ok(None)
-            }
-        }
     }
 
     /// From now on a socket call may be a goroutine's.
@@ -658,54 +618,6 @@ impl Capture {
             }
         }
         Ok(())
-    }
-
-    /// Files that were attached to and have another content now.
-    fn follow_files(&mut self) -> Result<()> {
-        for news in self.links.take_news() {
-            match news {
-                News::Changed(identity) => self.libraries.forget(&identity),
-                News::Written {
-                    identity,
-                    file,
-                    path,
-                } => {
-                    if !self.links.files()?.is_written(&identity) {
-                        continue;
-                    }
-                    match self.libraries.finder.again(file, &path) {
-                        Some(target) => self.attach(vec![target], false)?,
-                        None => self.links.files()?.remove(&identity),
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Detaches from files that nobody can use any more, now and then.
-    fn retire(&mut self) {
-        let files = self.links.some_files();
-        match self.retirement.step(|| files.map(Files::holdings)) {
-            Step::Nothing => {}
-            Step::Begun => self.libraries.finder.watch_use(),
-            Step::Unused(mut unused) => {
-                unused.retain(|identity| !self.libraries.finder.was_used(identity));
-                for identity in &unused {
-                    self.libraries.forget(identity);
-                }
-                if let Some(files) = files.filter(|_| !unused.is_empty()) {
-                    files.retire(&unused);
-                }
-            }
-        }
-        let left_out = self.libraries.finder.left_out() as u64;
-        if left_out > 0 && self.left_out == 0 {
-            self.notices.push(format!(
-                "{MAX_FOUND} files with TLS libraries are attached to: no more until some are gone"
-            ));
-        }
-        self.left_out = left_out;
     }
 
     /// Attaches to libraries in files that watched processes have begun to

@@ -20,6 +20,7 @@ const EVERY: Duration = Duration::from_secs(30);
 
 /// Looks for such files.
 pub(super) struct Retirement {
+    every: Duration,
     looked: Instant,
     search: Option<JoinHandle<Vec<FileIdentity>>>,
 }
@@ -36,6 +37,7 @@ pub(super) enum Step {
 impl Retirement {
     pub(super) fn new() -> Self {
         Self {
+            every: every(),
             looked: Instant::now(),
             search: None,
         }
@@ -46,7 +48,7 @@ impl Retirement {
         if let Some(search) = self.search.take_if(|search| search.is_finished()) {
             return Step::Unused(search.join().unwrap_or_default());
         }
-        if self.search.is_some() || self.looked.elapsed() < every() {
+        if self.search.is_some() || self.looked.elapsed() < self.every {
             return Step::Nothing;
         }
         self.looked = Instant::now();

@@ -119,3 +119,30 @@ pub(super) fn root_key(pid: &str, root: &Root) -> Option<(u64, u64, u64)> {
     let (device, inode) = root.identity().ok()?;
     Some((mount_namespace(pid)?, device, inode))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn another_content_has_another_key_once_time_has_passed() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"one").unwrap();
+        let key = FileKey::of(&file.metadata().unwrap());
+        assert!(key.is_content_of(&file));
+        let written = file.metadata().unwrap().modified().unwrap();
+        assert!(!key.is_settled(written));
+        assert!(!key.is_settled(written + TICK));
+        // A second, if the file system keeps no less.
+        assert!(key.is_settled(written + SECONDS + TICK));
+        // A clock that was set back tells nothing.
+        assert!(!key.is_settled(written - SECONDS));
+        // As `cp -p` does.
+        file.set_modified(written - SECONDS).unwrap();
+        let kept = FileKey::of(&file.metadata().unwrap());
+        assert!(!kept.is_settled(written));
+        file.write_all(b"and two").unwrap();
+        assert!(!kept.is_content_of(&file));
+    }
+}

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::finding::{LIBSSL, SHARED, STATIC, Scene, client};
-use crate::lifecycle::text_is_untouched;
+use crate::lifecycle::{bpf_of, text_is_untouched};
 use crate::support::clients::run;
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
@@ -51,6 +51,8 @@ fn overwrite(
         .start();
     scene.order(&mut first, "get", "1.bin");
     first.finish();
+    let links = || bpf_of(watch.pid()).1.len();
+    let attached = links();
     for (round, mut process) in later.drain(..).enumerate() {
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
         let before = inode(file);
@@ -60,7 +62,8 @@ fn overwrite(
         process.send("");
         process.line_with("ready");
         eventually("the new content is attached to", || {
-            !text_is_untouched(process.pid())
+            // At all places: they were gone when the file was written.
+            !text_is_untouched(process.pid()) && links() == attached
         });
         scene.order(&mut process, "get", "20000.bin");
         scene.order(&mut process, "get", "1.bin");
@@ -93,6 +96,49 @@ fn a_program_that_was_overwritten_is_not_harmed_and_read() {
     );
     let file = scene.path("server");
     overwrite(&scene, &file, [&plain, &padded], &file, None);
+}
+
+/// What has no name any more and is used by nobody is not held either, and what
+/// is used still is.
+#[test]
+fn a_file_that_is_gone_is_let_go_of() {
+    needs!("nginx", "openssl", "cc");
+    let _guard = lock::shared();
+    let scene = Scene::new();
+    let client = client(scene.folder.path(), &SHARED);
+    let folders = ["first", "second"].map(|name| scene.path(name));
+    let mut users = folders.each_ref().map(|folder| {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::copy(LIBSSL, folder.join("libssl.so.3")).unwrap();
+        scene.start(Command::new(&client).env("LD_LIBRARY_PATH", folder))
+    });
+    let pids = users.each_ref().map(Process::pid);
+    let list = pids.map(|pid| pid.to_string()).join(",");
+    let watch = Httpsniff::new()
+        .json()
+        .args(["--pid", &list])
+        .env("HTTPSNIFF_RETIRE_MS", "100")
+        .start();
+    let held = |folder: &Path| {
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", watch.pid())).unwrap();
+        fds.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok())
+            .any(|file| file.starts_with(folder))
+    };
+    for user in &mut users {
+        scene.order(user, "get", "1.bin");
+    }
+    assert!(folders.iter().all(|folder| held(folder)));
+    for folder in &folders {
+        std::fs::remove_file(folder.join("libssl.so.3")).unwrap();
+    }
+    let [first, mut second] = users;
+    first.finish();
+    eventually("the file is let go of", || !held(&folders[0]));
+    assert!(held(&folders[1]));
+    scene.order(&mut second, "get", "20000.bin");
+    let outcome = watch.stop().success();
+    scene.check(&outcome, pids[0], &["1.bin"]);
+    scene.check(&outcome, pids[1], &["1.bin", "20000.bin"]);
 }
 
 /// The machine's libssl, but with other code where that has its functions.

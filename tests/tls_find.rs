@@ -133,6 +133,31 @@ fn the_libssl_of_every_python_is_found() {
     }
 }
 
+/// What was written over is looked into anew, by whichever way it is met.
+#[test]
+fn a_file_that_was_forgotten_is_given_out_again() {
+    let mut finder = Finder::default();
+    let Some(target) = openssl(finder.system()).pop() else {
+        eprintln!("skipped: this system has no OpenSSL");
+        return;
+    };
+    let found = finder.found().count();
+    finder.forget(&target.identity);
+    assert_eq!(finder.found().count(), found - 1);
+    let copy = target.file.try_clone().unwrap();
+    let again = finder.again(copy, &target.path).unwrap();
+    assert_eq!((&again.identity, again.key), (&target.identity, target.key));
+    assert_eq!(again.library, target.library);
+    assert_eq!(finder.found().count(), found);
+    // It is known now, and given out once.
+    assert!(finder.again(again.file, &again.path).is_none());
+    let Some(process) = Waiting::python("/usr/bin/python3") else {
+        return;
+    };
+    assert!(finder.process(process.pid()).is_empty());
+    assert_eq!(used_by(&finder, process.pid()), 1);
+}
+
 #[test]
 fn the_systems_libraries_are_found_before_anybody_uses_them() {
     let mut finder = Finder::default();
@@ -444,5 +469,6 @@ fn time_of_a_scan() {
             finder.skipped().len()
         );
     }
-    println!("{:?}\n{:?}", finder.found(), finder.skipped());
+    let found: Vec<_> = finder.found().collect();
+    println!("{found:?}\n{:?}", finder.skipped());
 }

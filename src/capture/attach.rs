@@ -1,7 +1,7 @@
 //! Attaches the loaded programs, and keeps the attachments.
 
 use std::collections::hash_map::Entry;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -9,6 +9,7 @@ use libbpf_rs::{Link, ProgramMut, UprobeMultiOpts, UprobeOpts};
 use rustc_hash::FxHashMap;
 
 use super::bpf::{HttpsniffSkel, types};
+use super::files::{Files, News, detach};
 use super::kernel::Kernel;
 use super::record::number_of;
 use super::{Plaintext, Settings, load};
@@ -19,28 +20,18 @@ use crate::tls::{Abi, Placement, Probe, ProbeRole, Target};
 #[derive(Default)]
 pub(super) struct Links {
     links: Vec<Link>,
-    /// Those in TLS libraries.
-    tls: Vec<Link>,
+    /// Those in TLS libraries, and the files that these are in.
+    files: Option<Files>,
     /// On kernels without cookies: the TLS programs by what a cookie would say.
     copies: FxHashMap<(u64, bool), HttpsniffSkel<'static>>,
 }
 
 impl Drop for Links {
-    /// Each detachment waits for the kernel's readers (20 ms and more), so
-    /// all wait at the same time.
     fn drop(&mut self) {
-        detach(self.links.drain(..).chain(self.tls.drain(..)));
+        let files = self.files.take();
+        let tls = files.as_ref().map(Files::take_links).unwrap_or_default();
+        detach(self.links.drain(..).chain(tls));
     }
-}
-
-fn detach(links: impl Iterator<Item = Link>) {
-    std::thread::scope(|scope| {
-        for link in links {
-            // Where no thread can be had, the closure and the link in it
-            // are dropped here.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, move || drop(link));
-        }
-    });
 }
 
 impl Links {
@@ -144,69 +135,60 @@ impl Links {
 
     /// Detaches from all TLS libraries.
     pub(super) fn detach_tls(&mut self) {
-        detach(self.tls.drain(..));
+        self.files = None;
     }
 
-    /// The hooks in one file that holds a TLS library.
-    pub(super) fn attach_tls(&mut self, to: &Tls<'_>, target: &Target, number: u8) -> Result<()> {
+    /// The files that TLS libraries are in.
+    pub(super) fn files(&mut self) -> Result<&Files> {
+        Ok(match &mut self.files {
+            Some(files) => files,
+            none => none.insert(Files::new().context("cannot watch files")?),
+        })
+    }
+
+    /// The same, if there are any.
+    pub(super) fn some_files(&self) -> Option<&Files> {
+        self.files.as_ref()
+    }
+
+    /// What has become of these files since the last call.
+    pub(super) fn take_news(&self) -> Vec<News> {
+        self.files
+            .as_ref()
+            .map(Files::take_news)
+            .unwrap_or_default()
+    }
+
+    /// Readable when there is such news.
+    pub(super) fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.files.as_ref().map(Files::as_fd)
+    }
+
+    /// The hooks in one file that holds a TLS library and has been entered in
+    /// [`files`](Self::files): all of them or, if any fails, none. `false` when
+    /// somebody writes to the file meanwhile: then there is none either.
+    pub(super) fn attach_tls(&mut self, to: &Tls<'_>, target: &Target, number: u8) -> Result<bool> {
         // By descriptor: whatever the path names by now, this is the file
         // that was looked at, also when it has been deleted.
         let path = PathBuf::from(format!("/proc/self/fd/{}", target.file.as_raw_fd()));
+        let mut links = Vec::new();
         let attached = if to.kernel.uprobe_multi {
-            self.attach_multi(to, &path, target, number)
+            attach_multi(&mut links, to, &path, target, number)
         } else {
-            self.attach_single(to, &path, target, number)
+            self.attach_single(&mut links, to, &path, target, number)
         };
-        attached.with_context(|| format!("cannot attach to {} ({})", target.path, target.library))
-    }
-
-    fn attach_multi(
-        &mut self,
-        to: &Tls<'_>,
-        path: &PathBuf,
-        target: &Target,
-        number: u8,
-    ) -> Result<()> {
-        let progs = &to.skel.progs;
-        for (exits, placement) in [
-            (true, Placement::Return),
-            (true, Placement::At),
-            (false, Placement::At),
-        ] {
-            let program = match (target.source, exits) {
-                (Source::Rustls, true) => &progs.rustls_multi_exit,
-                (Source::Rustls, false) => &progs.rustls_multi_enter,
-                (_, true) => &progs.tls_multi_exit,
-                (_, false) => &progs.tls_multi_enter,
-            };
-            let chosen: Vec<_> = target
-                .probes
-                .iter()
-                .filter(|p| p.role.is_exit() == exits && p.placement == placement)
-                .collect();
-            if chosen.is_empty() {
-                continue;
-            }
-            let options = UprobeMultiOpts {
-                offsets: chosen
-                    .iter()
-                    .map(|p| usize::try_from(p.offset))
-                    .collect::<Result<_, _>>()?,
-                cookies: chosen
-                    .iter()
-                    .map(|p| cookie(target, p, number))
-                    .collect::<Result<_>>()?,
-                retprobe: placement == Placement::Return,
-                ..UprobeMultiOpts::default()
-            };
-            let link = program.attach_uprobe_multi_with_opts(-1, path, "", options);
-            self.tls.push(link?);
+        if attached.is_err() {
+            // An end without its beginning would say nothing.
+            detach(links.drain(..));
         }
-        Ok(())
+        attached
+            .with_context(|| format!("cannot attach to {} ({})", target.path, target.library))?;
+        Ok(self.files()?.keep(&target.identity, links))
     }
 
     fn attach_single(
         &mut self,
+        links: &mut Vec<Link>,
         to: &Tls<'_>,
         path: &PathBuf,
         target: &Target,
@@ -249,10 +231,55 @@ impl Links {
             };
             let offset = usize::try_from(probe.offset)?;
             let link = program.attach_uprobe_with_opts(-1, path, offset, options);
-            self.tls.push(link?);
+            links.push(link?);
         }
         Ok(())
     }
+}
+
+fn attach_multi(
+    links: &mut Vec<Link>,
+    to: &Tls<'_>,
+    path: &PathBuf,
+    target: &Target,
+    number: u8,
+) -> Result<()> {
+    let progs = &to.skel.progs;
+    for (exits, placement) in [
+        (true, Placement::Return),
+        (true, Placement::At),
+        (false, Placement::At),
+    ] {
+        let program = match (target.source, exits) {
+            (Source::Rustls, true) => &progs.rustls_multi_exit,
+            (Source::Rustls, false) => &progs.rustls_multi_enter,
+            (_, true) => &progs.tls_multi_exit,
+            (_, false) => &progs.tls_multi_enter,
+        };
+        let chosen: Vec<_> = target
+            .probes
+            .iter()
+            .filter(|p| p.role.is_exit() == exits && p.placement == placement)
+            .collect();
+        if chosen.is_empty() {
+            continue;
+        }
+        let options = UprobeMultiOpts {
+            offsets: chosen
+                .iter()
+                .map(|p| usize::try_from(p.offset))
+                .collect::<Result<_, _>>()?,
+            cookies: chosen
+                .iter()
+                .map(|p| cookie(target, p, number))
+                .collect::<Result<_>>()?,
+            retprobe: placement == Placement::Return,
+            ..UprobeMultiOpts::default()
+        };
+        let link = program.attach_uprobe_multi_with_opts(-1, path, "", options);
+        links.push(link?);
+    }
+    Ok(())
 }
 
 /// What TLS libraries are attached to.

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustc_hash::FxHashMap;
+
 use super::mappings::Mapped;
-use crate::tls::Target;
 use crate::tls::find::{Finder, Seen};
 use crate::tls::guess::Guesses;
 use crate::tls::library::{has_ciphertext, is_candidate};
+use crate::tls::{FileIdentity, Target};
 use crate::tls_flow::Unread;
 
 /// How many mappings wait to be looked into. What finds no room is looked at
@@ -23,7 +25,8 @@ const SLICE: Duration = Duration::from_millis(3);
 pub(super) struct Libraries {
     pub(super) finder: Finder,
     guesses: Guesses,
-    attached: usize,
+    /// Of each library and version, its number.
+    numbers: FxHashMap<Arc<str>, u8>,
     /// Attached to, but not at every place.
     aside: Vec<Target>,
     /// Files that were mapped and whose names promise nothing: those that may
@@ -39,15 +42,21 @@ pub(super) struct Libraries {
 }
 
 impl Libraries {
-    /// Numbers a file that is being attached to, from 1. 255 is all that a
-    /// record can tell apart; later ones are 0, not known.
-    pub(super) fn add(&mut self) -> u8 {
-        self.attached += 1;
-        u8::try_from(self.attached).unwrap_or(0)
+    /// Numbers a library and version, from 1, and whether it is a new one. 255
+    /// is all that a record can tell apart; later ones are 0, not known.
+    pub(super) fn number(&mut self, library: &Arc<str>) -> (u8, bool) {
+        if let Some(number) = self.numbers.get(library) {
+            return (*number, false);
+        }
+        let Ok(number) = u8::try_from(self.numbers.len() + 1) else {
+            return (0, false);
+        };
+        self.numbers.insert(Arc::clone(library), number);
+        (number, true)
     }
 
     /// Nothing is attached to any more: every file is to be found anew.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget_all(&mut self) {
         self.finder = Finder::default();
         self.aside.clear();
     }
@@ -57,6 +66,18 @@ impl Libraries {
         if target.if_needed.is_some() {
             self.aside.push(target);
         }
+    }
+
+    /// A file is not attached to any more.
+    pub(super) fn forget(&mut self, identity: &FileIdentity) {
+        self.finder.forget(identity);
+        self.aside.retain(|target| target.identity != *identity);
+    }
+
+    /// Looks again into a file that was forgotten.
+    pub(super) fn again(&mut self, target: Target) -> Option<Target> {
+        self.forget(&target.identity);
+        self.finder.again(target.file, &target.path)
     }
 
     /// The files of a process that are to be attached to at their other place

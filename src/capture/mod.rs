@@ -22,7 +22,7 @@ use crate::event::{ConnectionKey, Event, Source, Timestamp};
 use crate::process::Process;
 use crate::procfs;
 use crate::redact::Redact;
-use crate::tls::{Abi, Returns};
+use crate::tls::{Abi, Returns, Target};
 use crate::tls_flow::Unread;
 
 mod ahead;
@@ -34,13 +34,17 @@ mod confined;
 mod connections;
 mod containers;
 mod decode;
+mod files;
 mod held;
 mod kernel;
+mod lease;
 mod libraries;
 mod load;
 mod mappings;
 mod processes;
 mod record;
+mod retire;
+mod upkeep;
 
 pub use check::check;
 
@@ -52,6 +56,7 @@ use decode::Decoder;
 use kernel::Kernel;
 use libraries::Libraries;
 use mappings::Mappings;
+use retire::Retirement;
 
 /// Where plaintext sockets are to be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,6 +156,8 @@ pub struct Losses {
     pub malformed: u64,
     /// Calls that a probe could not follow to their end.
     pub calls: u64,
+    /// Files with a TLS library that there was no room for.
+    pub files: u64,
 }
 
 /// What takes the items of one [`Capture::poll`].
@@ -187,6 +194,11 @@ pub struct Capture {
     notices: Vec<String>,
     unread: Vec<UnreadTls>,
     clock_taken: Instant,
+    retirement: Retirement,
+    /// Files with a TLS library that there was no room for.
+    left_out: u64,
+    /// It was said that not all files can be watched.
+    unwatched: bool,
     /// Nothing new comes.
     detached: bool,
 }
@@ -245,6 +257,9 @@ impl Capture {
             notices,
             unread: Vec::new(),
             clock_taken: Instant::now(),
+            retirement: Retirement::new(),
+            left_out: 0,
+            unwatched: false,
         };
         capture.watch_users()?;
         if let Some(containers) = &capture.containers {
@@ -268,7 +283,7 @@ impl Capture {
     /// As [`start`](Self::start).
     pub fn reattach(&mut self) -> Result<()> {
         self.links.detach_tls();
-        self.libraries.forget();
+        self.libraries.forget_all();
         choose_returns(&mut self.libraries, &self.settings, self.kernel);
         let pids = self.all_watched();
         let ahead = ahead::look(&self.settings, &mut self.libraries, pids)?;
@@ -308,24 +323,32 @@ impl Capture {
 
     /// Attaches to files; what cannot be attached to is an error for a file
     /// that the user named, else a notice.
-    fn attach(&mut self, targets: Vec<crate::tls::Target>, named: bool) -> Result<()> {
+    fn attach(&mut self, targets: Vec<Target>, named: bool) -> Result<()> {
         for target in targets {
-            let number = self.libraries.add();
-            // Its number is taken whether or not it can be attached to.
-            self.shared
-                .borrow_mut()
-                .decoder
-                .add_library(std::sync::Arc::clone(&target.library));
+            let Some(target) = self.enter(target, named)? else {
+                continue;
+            };
+            let (number, new) = self.libraries.number(&target.library);
+            if new {
+                // Whether or not it can be attached to.
+                let mut shared = self.shared.borrow_mut();
+                shared.decoder.add_library(Arc::clone(&target.library));
+            }
             let to = Tls {
                 skel: &self.skel,
                 settings: &self.settings,
                 kernel: self.kernel,
             };
             match self.links.attach_tls(&to, &target, number) {
-                Ok(()) if target.abi == Abi::Go => self.see_goroutines(),
-                Ok(()) => self.libraries.set_aside(target),
+                // When it is closed, or mapped again, it is looked into anew.
+                Ok(false) => self.libraries.forget(&target.identity),
+                Ok(true) if target.abi == Abi::Go => self.see_goroutines(),
+                Ok(true) => self.libraries.set_aside(target),
                 Err(error) if named => return Err(error),
-                Err(error) => self.notices.push(format!("{error:#}")),
+                Err(error) => {
+                    self.links.files()?.remove(&target.identity);
+                    self.notices.push(format!("{error:#}"));
+                }
             }
         }
         Ok(())
@@ -447,6 +470,7 @@ impl Capture {
             let consumed = self.consume(handle)?;
             self.release(self.detached && consumed == 0, handle);
             self.follow_up()?;
+            self.retire();
             if !self.settings.no_tls {
                 let targets = self.libraries.look_on(consumed == 0);
                 self.attach(targets, false)?;
@@ -480,6 +504,9 @@ impl Capture {
         let mut fds = vec![PollFd::new(&ring, PollFlags::IN)];
         if let Some(mappings) = &self.mappings {
             fds.push(PollFd::from_borrowed_fd(mappings.as_fd(), PollFlags::IN));
+        }
+        if let Some(news) = self.links.news() {
+            fds.push(PollFd::from_borrowed_fd(news, PollFlags::IN));
         }
         let timeout = Timespec::try_from(timeout).ok();
         rustix::event::poll(&mut fds, timeout.as_ref()).is_ok()
@@ -567,6 +594,7 @@ impl Capture {
             }
             return Ok(());
         }
+        self.follow_files()?;
         self.attach_new_mappings()?;
         for pid in executed {
             let targets = self.libraries.executed(pid, self.mappings.is_some());
@@ -582,28 +610,37 @@ impl Capture {
             let (hooked, unread) = self.libraries.unread(pid);
             self.explain(pid, hooked, unread);
         }
-        self.place_objects();
-        Ok(())
+        self.place_objects()
     }
 
     /// Where objects do not come to be on a socket, all that they write is
     /// looked at.
-    fn place_objects(&mut self) {
+    fn place_objects(&mut self) -> Result<()> {
         let unplaced = self.shared.borrow_mut().decoder.take_unplaced();
-        for target in unplaced
-            .into_iter()
-            .flat_map(|pid| self.libraries.needed_by(pid))
-        {
+        let mut targets = Vec::new();
+        for pid in unplaced {
+            targets.extend(self.libraries.needed_by(pid));
+        }
+        for target in targets {
+            if !self.links.files()?.enter_again(&target.identity) {
+                continue;
+            }
             let to = Tls {
                 skel: &self.skel,
                 settings: &self.settings,
                 kernel: self.kernel,
             };
             // Its records carry no number.
-            if let Err(error) = self.links.attach_tls(&to, &target, 0) {
-                self.notices.push(format!("{error:#}"));
+            match self.links.attach_tls(&to, &target, 0) {
+                Ok(true) => {}
+                Ok(false) => self.libraries.forget(&target.identity),
+                Err(error) => {
+                    self.links.files()?.keep(&target.identity, Vec::new());
+                    self.notices.push(format!("{error:#}"));
+                }
             }
         }
+        Ok(())
     }
 
     /// Attaches to libraries in files that watched processes have begun to
@@ -698,6 +735,7 @@ impl Capture {
             records: read(types::lost_counter::LOST_RECORDS),
             bytes: read(types::lost_counter::LOST_BYTES),
             calls: read(types::lost_counter::LOST_CALLS),
+            files: self.left_out,
             malformed: self.shared.borrow().decoder.malformed(),
         }
     }

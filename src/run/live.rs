@@ -419,4 +419,10 @@ fn tell_losses(capture: &Capture) {
             number(losses.calls, "call")
         ));
     }
+    if losses.files > 0 {
+        say(&format!(
+            "{} with a TLS library were not attached to: there were too many",
+            number(losses.files, "file")
+        ));
+    }
 }

@@ -279,27 +279,6 @@ impl<'a, R: ReadAt + ?Sized> Elf<'a, R> {
             .map_err(|_| ElfError::Malformed("section headers"))
     }
 
-    /// Whether there is a section of this name, such as `.gopclntab`.
-    #[must_use]
-    pub fn has_section(&self, name: &str) -> bool {
-        let Ok(sections) = self.sections() else {
-            return false;
-        };
-        let Some(names) = sections
-            .get(usize::from(self.header.e_shstrndx))
-            .filter(|names| names.sh_size <= MAX_SECTION_NAMES)
-            .and_then(|names| self.read(names.sh_offset, names.sh_size).ok())
-        else {
-            return false;
-        };
-        sections.iter().any(|section| {
-            names
-                .get(section.sh_name..)
-                .and_then(|rest| rest.strip_prefix(name.as_bytes()))
-                .is_some_and(|rest| rest.first() == Some(&0))
-        })
-    }
-
     /// Searches the file's constants (`.rodata` and its like) for `needle`
     /// and gives each place to `accept`, as up to 16 bytes before it and up
     /// to 112 from it on, until that answers.

@@ -14,6 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -31,7 +32,7 @@ use super::{FileIdentity, Returns, Target};
 const MAX_KNOWN: usize = 64 << 10;
 /// How many files with a library are given out: each holds descriptors and
 /// probes, and anybody can make copies of a library.
-const MAX_FOUND: usize = 1024;
+pub const MAX_FOUND: usize = 1024;
 /// How many skipped files are remembered for the report.
 const MAX_SKIPPED: usize = 256;
 
@@ -125,7 +126,8 @@ pub struct Seen(FxHashSet<MappedKey>);
 /// once.
 ///
 /// A file is told by its inode, which stays taken while a probe is attached:
-/// keep the probes of a target as long as the finder that gave it.
+/// keep the probes of a target until the finder is told to
+/// [`forget`](Self::forget) it.
 #[derive(Debug, Default)]
 pub struct Finder {
     /// How the ends of functions are to be watched.
@@ -148,7 +150,13 @@ pub struct Finder {
     /// hash, as whoever starts a program may make it long.
     closures: FxHashSet<(FileKey, u64)>,
     hasher: RandomState,
-    found: Vec<Found>,
+    /// `None` was forgotten: its place is free.
+    found: Vec<Option<Found>>,
+    /// Places in it that were seen in use since they were
+    /// [asked for](Self::watch_use).
+    touched: FxHashSet<usize>,
+    /// Files that found no place in it.
+    left_out: FxHashSet<FileKey>,
     skipped: Vec<Skipped>,
     /// Files with a TLS library that cannot be attached to, and why.
     unusable: FxHashMap<FileKey, String>,
@@ -182,7 +190,7 @@ impl Finder {
                 continue;
             }
             let key = MappedKey::of(&mapping, namespace);
-            if !self.mapped.contains_key(&key) {
+            if !self.knows(&key) {
                 let root = root.get_or_insert_with(|| Root::of(pid).ok());
                 let look = self.mapping(pid, &mapping, root.as_ref());
                 self.remember_mapped(key, look.index);
@@ -206,7 +214,7 @@ impl Finder {
         let mut root = None;
         for mapping in maps::parse(&text) {
             let key = MappedKey::of(&mapping, namespace);
-            if !seen.0.insert(key) || self.mapped.contains_key(&key) {
+            if !seen.0.insert(key) || self.knows(&key) {
                 continue;
             }
             let root = root.get_or_insert_with(|| Root::of(pid).ok());
@@ -229,7 +237,7 @@ impl Finder {
     pub fn mapped(&mut self, pid: u32, mapping: &Mapping<'_>, generation: u64) -> Vec<Target> {
         let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
         let key = MappedKey::of(mapping, namespace);
-        if self.mapped.contains_key(&key) || self.passed.contains(&(key, generation)) {
+        if self.knows(&key) || self.passed.contains(&(key, generation)) {
             return Vec::new();
         }
         let look = self.mapping(pid, mapping, Root::of(pid).ok().as_ref());
@@ -304,13 +312,14 @@ impl Finder {
             reason,
         };
         let (root, full, file) = open().map_err(failed)?;
-        let inspection = inspect_as(&file, &full, &root, named, self.returns)?;
         let key = FileKey::of(&file.metadata().map_err(failed)?);
+        let settled = key.is_settled(SystemTime::now());
+        let inspection = inspect_as(&file, &full, &root, named, self.returns)?;
         if self.files.get(&key).is_some_and(Option::is_some) {
             return Ok(Vec::new());
         }
         Ok(self
-            .add(file, &full, key, inspection)
+            .add(file, &full, (key, settled), inspection)
             .target
             .into_iter()
             .collect())
@@ -325,10 +334,55 @@ impl Finder {
         targets
     }
 
-    /// What was found so far.
+    /// Forgets a file that was given out: next time it is looked into anew.
+    pub fn forget(&mut self, identity: &FileIdentity) {
+        let is_it = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.identity == *identity);
+        let Some(index) = self.found.iter().position(is_it) else {
+            return;
+        };
+        if let Some(place) = self.found.get_mut(index) {
+            *place = None;
+        }
+        self.mapped.retain(|_, known| *known != index);
+        self.files.retain(|_, known| *known != Some(index));
+    }
+
+    /// Begins anew to take note of what is seen in use.
+    pub fn watch_use(&mut self) {
+        self.touched.clear();
+    }
+
+    /// Whether a file was seen in use since then.
     #[must_use]
-    pub fn found(&self) -> &[Found] {
-        &self.found
+    pub fn was_used(&self, identity: &FileIdentity) -> bool {
+        let used = |index: &usize| self.found.get(*index)?.as_ref().map(|f| &f.identity);
+        self.touched
+            .iter()
+            .any(|index| used(index) == Some(identity))
+    }
+
+    /// How many files with a library there was no room for.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out.len()
+    }
+
+    /// Looks into a file again that was given out under `path`, and forgotten.
+    pub fn again(&mut self, file: File, path: &str) -> Option<Target> {
+        let metadata = file.metadata().ok()?;
+        let path = path.as_bytes();
+        // Beside it may be what knows the version.
+        let root = Root::own().ok().filter(|root| {
+            let there = root.find(path).and_then(|found| found.metadata());
+            there.is_ok_and(|there| (there.dev(), there.ino()) == (metadata.dev(), metadata.ino()))
+        });
+        self.files.remove(&FileKey::of(&metadata));
+        self.look(file, path, root.as_ref()).target
+    }
+
+    /// What was found so far, by its place.
+    pub fn found(&self) -> impl Iterator<Item = &Found> {
+        self.found.iter().flatten()
     }
 
     /// What looked like a TLS library and is not attached to, and why.
@@ -351,7 +405,7 @@ impl Finder {
     pub fn used_by(&self, pid: u32) -> Vec<&Found> {
         self.used_indexes(pid)
             .into_iter()
-            .filter_map(|index| self.found.get(index))
+            .filter_map(|index| self.found.get(index)?.as_ref())
             .collect()
     }
 
@@ -360,7 +414,8 @@ impl Finder {
     #[must_use]
     pub fn used_indexes(&self, pid: u32) -> Vec<usize> {
         let mut indexes = self.mapped_indexes(pid);
-        indexes.retain(|index| self.found.get(*index).is_some_and(|f| !f.only_sockets));
+        let read = |index: &usize| self.found.get(*index)?.as_ref().map(|f| !f.only_sockets);
+        indexes.retain(|index| read(index) == Some(true));
         indexes
     }
 
@@ -369,7 +424,7 @@ impl Finder {
     pub fn mapped_by(&self, pid: u32) -> Vec<&Found> {
         self.mapped_indexes(pid)
             .into_iter()
-            .filter_map(|index| self.found.get(index))
+            .filter_map(|index| self.found.get(index)?.as_ref())
             .collect()
     }
 
@@ -492,12 +547,16 @@ impl Finder {
             return Look::default();
         };
         let key = FileKey::of(&metadata);
+        let settled = key.is_settled(SystemTime::now());
         if let Some(index) = self.files.get(&key) {
             return Look {
                 seen: true,
                 index: *index,
                 target: None,
             };
+        }
+        if self.is_full() && self.left_out.contains(&key) {
+            return Look::default();
         }
         let named = path.rsplit(|c| *c == b'/').next().is_some_and(is_expected);
         let inspection = match inspect(&file, path, root, self.returns) {
@@ -520,19 +579,29 @@ impl Finder {
                     }
                     self.skip(path, reason);
                 }
-                self.remember(key, None);
+                // Somebody may be writing it.
+                if settled {
+                    self.remember(key, None);
+                }
                 return Look {
-                    seen: true,
+                    seen: settled,
                     ..Look::default()
                 };
             }
         };
-        self.add(file, path, key, inspection)
+        self.add(file, path, (key, settled), inspection)
     }
 
-    fn add(&mut self, file: File, path: &[u8], key: FileKey, inspection: Inspection) -> Look {
+    fn add(
+        &mut self,
+        file: File,
+        path: &[u8],
+        (key, settled): (FileKey, bool),
+        inspection: Inspection,
+    ) -> Look {
         let identity = identity(&file, &key, inspection.build_id);
-        if let Some(index) = self.found.iter().position(|f| f.identity == identity) {
+        let is_it = |found: &Option<Found>| found.as_ref().is_some_and(|f| f.identity == identity);
+        if let Some(index) = self.found.iter().position(is_it) {
             self.remember(key, Some(index));
             return Look {
                 seen: true,
@@ -540,8 +609,11 @@ impl Finder {
                 target: None,
             };
         }
-        let index = self.found.len();
+        let free = self.found.iter().position(Option::is_none);
+        let index = free.unwrap_or(self.found.len());
         if index >= MAX_FOUND {
+            bound(&mut self.left_out);
+            self.left_out.insert(key);
             self.skip(
                 path,
                 format!("{MAX_FOUND} TLS libraries are attached to already"),
@@ -550,12 +622,16 @@ impl Finder {
         }
         let path = OsStr::from_bytes(path).display().to_string();
         let library: Arc<str> = inspection.library.into();
-        self.found.push(Found {
+        let found = Some(Found {
             library: Arc::clone(&library),
             path: path.clone(),
             identity: identity.clone(),
             only_sockets: inspection.only_sockets,
         });
+        match self.found.get_mut(index) {
+            Some(place) => *place = found,
+            None => self.found.push(found),
+        }
         self.remember(key, Some(index));
         Look {
             seen: true,
@@ -564,6 +640,8 @@ impl Finder {
                 file,
                 path,
                 identity,
+                key,
+                settled,
                 source: inspection.source,
                 abi: inspection.abi,
                 library,
@@ -571,6 +649,17 @@ impl Finder {
                 if_needed: inspection.if_needed,
             }),
         }
+    }
+
+    /// Whether what is mapped is a file that was given out.
+    fn knows(&mut self, key: &MappedKey) -> bool {
+        let index = self.mapped.get(key);
+        self.touched.extend(index);
+        index.is_some()
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= MAX_FOUND && self.found.iter().all(Option::is_some)
     }
 
     /// Every container has keys of its own; what is forgotten is looked at again.

@@ -23,6 +23,8 @@ pub mod root;
 pub mod rustls;
 pub mod survey;
 
+pub use identity::FileKey;
+
 /// What a probe does. It is told to the BPF programs by bits of a cookie (`enum
 /// tls_cookie`), or of a constant on kernels without cookies (before 5.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -247,6 +249,11 @@ pub struct Target {
     pub path: String,
     /// Which file it is.
     pub identity: FileIdentity,
+    /// What it was like before it was looked into.
+    pub key: FileKey,
+    /// Whether another content would have another key: a file that was written
+    /// a moment ago may be written again and look the same.
+    pub settled: bool,
     /// Name and version for users: `OpenSSL 3.0.22`.
     pub library: Arc<str>,
     /// What its records say that they come from.

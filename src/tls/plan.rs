@@ -37,7 +37,15 @@ pub fn probes<R: ReadAt + ?Sized>(
     version: &str,
     returns: Returns,
 ) -> Option<Vec<Probe>> {
-    let place = |probes| place(elf, probes, returns);
+    // Of the functions behind them no size is known.
+    let size = |offset| {
+        let own = functions.iter().flatten().find(|f| f.offset == offset);
+        own.map_or(0, |function| function.size)
+    };
+    let place = |probes: Vec<Probe>| match returns {
+        Returns::Probes => Some(probes),
+        Returns::Exits => at_exits(elf, &probes, size),
+    };
     let find = |symbol: &str| {
         let Some(index) = library.calls.iter().position(|c| c.symbol == symbol) else {
             // What is not probed is looked for only where it is asked about.
@@ -102,13 +110,18 @@ pub fn place<R: ReadAt + ?Sized>(
 ) -> Option<Vec<Probe>> {
     match returns {
         Returns::Probes => Some(probes),
-        Returns::Exits => at_exits(elf, &probes),
+        Returns::Exits => at_exits(elf, &probes, |_| 0),
     }
 }
 
 /// The same probes with those on returns placed on the instructions that
 /// return; `None` when it is not certain that all of them have been found.
-fn at_exits<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, probes: &[Probe]) -> Option<Vec<Probe>> {
+/// `size` is that of the function at an offset, 0 is not known.
+fn at_exits<R: ReadAt + ?Sized>(
+    elf: &Elf<'_, R>,
+    probes: &[Probe],
+    size: impl Fn(u64) -> u64,
+) -> Option<Vec<Probe>> {
     let mut placed: Vec<Probe> = Vec::with_capacity(2 * probes.len());
     for probe in probes {
         if probe.placement == Placement::At {
@@ -118,7 +131,7 @@ fn at_exits<R: ReadAt + ?Sized>(elf: &Elf<'_, R>, probes: &[Probe]) -> Option<Ve
         let function = Function {
             offset: probe.offset,
             address: elf.code_address(probe.offset)?,
-            size: 0,
+            size: size(probe.offset),
         };
         let Some(exits) = exits::of(elf, &function) else {
             match probe.role {

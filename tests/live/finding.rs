@@ -16,10 +16,10 @@ use crate::support::servers::{PYTHON, Server, nginx, program};
 use crate::support::skip::{needs, skipped};
 
 /// The machine's libssl.
-const LIBSSL: &str = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
+pub(crate) const LIBSSL: &str = "/usr/lib/x86_64-linux-gnu/libssl.so.3";
 
 /// The client of `tls_client.c` with these arguments to the compiler.
-fn client(folder: &Path, arguments: &[&str]) -> PathBuf {
+pub(crate) fn client(folder: &Path, arguments: &[&str]) -> PathBuf {
     let file = folder.join("tls_client");
     run(Command::new("cc")
         .args(["-O1", "-o"])
@@ -30,14 +30,14 @@ fn client(folder: &Path, arguments: &[&str]) -> PathBuf {
 }
 
 /// A server with TLS and a client of ours, not started.
-struct Scene {
+pub(crate) struct Scene {
     docroot: Docroot,
     server: Server,
-    folder: tempfile::TempDir,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let docroot = Docroot::new(&[1, 20_000]);
         let certificate = Certificate::new();
         let server = nginx(&docroot, Some(&certificate));
@@ -48,19 +48,19 @@ impl Scene {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// Starts a program that takes orders.
-    fn start(&self, command: &mut Command) -> Process {
+    pub(crate) fn start(&self, command: &mut Command) -> Process {
         let mut process = Process::spawn(command.arg(self.server.port().to_string()));
         process.line_with("ready");
         process
     }
 
     /// Has the client get a file and compares what it kept with the file.
-    fn order(&self, client: &mut Process, order: &str, name: &str) {
+    pub(crate) fn order(&self, client: &mut Process, order: &str, name: &str) {
         let kept = self.path("kept");
         client.send(&format!("{order} /{name} {}", kept.display()));
         client.line_with("done");
@@ -68,7 +68,7 @@ impl Scene {
     }
 
     /// Compares what was shown of one process with the files of the server.
-    fn check(&self, outcome: &Outcome, pid: u32, names: &[&str]) {
+    pub(crate) fn check(&self, outcome: &Outcome, pid: u32, names: &[&str]) {
         let shown: Vec<Exchange> = outcome
             .exchanges()
             .into_iter()
@@ -149,10 +149,10 @@ impl Drop for Overlays {
 }
 
 /// Arguments to the compiler for a client with the shared library.
-const SHARED: [&str; 3] = ["-DLINKED", "-l:libssl.so.3", "-l:libcrypto.so.3"];
+pub(crate) const SHARED: [&str; 3] = ["-DLINKED", "-l:libssl.so.3", "-l:libcrypto.so.3"];
 
 /// And with the static one.
-const STATIC: [&str; 5] = [
+pub(crate) const STATIC: [&str; 5] = [
     "-DLINKED",
     "-lpthread",
     "-l:libssl.a",

@@ -16,7 +16,7 @@ use crate::support::servers::{Server, nginx};
 use crate::support::skip::needs;
 
 /// Ids of BPF programs and links that the process holds by descriptor.
-fn bpf_of(pid: u32) -> (HashSet<u32>, HashSet<u32>) {
+pub(crate) fn bpf_of(pid: u32) -> (HashSet<u32>, HashSet<u32>) {
     let mut ids = (HashSet::new(), HashSet::new());
     for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo")).unwrap() {
         let text = std::fs::read_to_string(entry.unwrap().path()).unwrap_or_default();

@@ -10,7 +10,7 @@ const LENGTH_AT: usize = 32;
 /// The longest version that is shown, in bytes.
 const MAX_VERSION: usize = 48;
 /// How far into its data a program without sections is searched, in bytes, as
-/// Go's own `debug/buildinfo` does.
+/// Go's own `debug/buildinfo` does; in all segments together.
 const MAX_SEARCH: u64 = 1 << 20;
 
 /// The version without its `go`: `1.26.8`, `1.27rc1`, `1.24.4 X:nocoverageredesign`.
@@ -46,8 +46,11 @@ pub(super) fn version<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<String> {
 }
 
 fn search<R: ReadAt + ?Sized>(elf: &Elf<'_, R>) -> Option<Place> {
+    let mut budget = MAX_SEARCH;
     elf.loaded(true).into_iter().find_map(|place| {
-        elf.search(place, MAX_SEARCH, MAGIC, |offset| {
+        let limit = budget;
+        budget = budget.saturating_sub(place.size);
+        elf.search(place, limit, MAGIC, |offset| {
             let inside = offset - place.offset;
             (inside % 16 == 0).then_some(Place {
                 address: place.address.checked_add(inside)?,

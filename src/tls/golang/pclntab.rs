@@ -44,12 +44,16 @@ pub(super) struct Table<'a, 'b, R: ReadAt + ?Sized> {
     entries: u64,
 }
 
+/// How many places that look like a table's beginning are looked at.
+const MAX_STARTS: usize = 64;
+
 /// The table's place in a part of the file that has no name of its own.
 pub(super) fn search<R: ReadAt + ?Sized>(
     elf: &Elf<'_, R>,
     within: Place,
     limit: u64,
 ) -> Option<Place> {
+    let mut starts = 0;
     MAGICS.into_iter().find_map(|magic| {
         let start = [&magic.to_le_bytes()[..], &X86_64].concat();
         elf.search(within, limit, &start, |offset| {
@@ -59,8 +63,11 @@ pub(super) fn search<R: ReadAt + ?Sized>(
                 offset,
                 size: within.size.checked_sub(inside)?,
             };
-            Table::open(elf, place).is_ok().then_some(place)
-        })
+            starts += 1;
+            let found = Table::open(elf, place).is_ok().then_some(place);
+            // Or the search is over.
+            (found.is_some() || starts >= MAX_STARTS).then_some(found)
+        })?
     })
 }
 

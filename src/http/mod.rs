@@ -5,6 +5,7 @@ pub mod chunked;
 pub mod framing;
 pub mod head;
 pub mod start;
+pub mod websocket;
 
 /// Bytes that are not what they should be (RFC 9112).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -77,7 +77,7 @@ fn main() {
     let all = Wants {
         bodies: true,
         wire: true,
-        requests: false,
+        ..Wants::default()
     };
     for (name, wants) in [("sizes only", Wants::default()), ("bodies and wire", all)] {
         let mut feed = Feed::new(wants);

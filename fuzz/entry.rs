@@ -67,6 +67,8 @@ impl Sink for Checker {
             bodies: true,
             wire: true,
             requests: true,
+            pending: true,
+            messages: true,
         }
     }
 

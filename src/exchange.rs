@@ -239,13 +239,37 @@ pub struct Body {
     pub size: Option<u64>,
     /// Content codings, first applied first (`gzip`). Lower case.
     pub encodings: Vec<String>,
-    /// The beginning, up to `--max-body` and to the first hole. Still encoded
-    /// if `encodings` is not empty.
+    /// The beginning, up to `--max-body` and to the first hole, the codings
+    /// undone. Still encoded if `state` is [`BodyState::Undecodable`].
     pub bytes: Vec<u8>,
     /// What became of it.
     pub state: BodyState,
     /// Holes, in order.
     pub missing: Vec<Missing>,
+    /// gRPC: the length-prefixed messages in it, in order.
+    pub messages: Option<Box<BodyMessages>>,
+}
+
+/// The length-prefixed messages of a gRPC body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BodyMessages {
+    /// How many began.
+    pub count: u64,
+    /// The first of them (the rest is counted).
+    pub listed: Vec<BodyMessage>,
+    /// Trailer fields that gRPC-Web puts into the body.
+    pub trailers: Option<Fields>,
+}
+
+/// One of [`BodyMessages`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyMessage {
+    /// Bytes, as its prefix says, compressed or not.
+    pub size: u64,
+    /// Its prefix says that it is compressed.
+    pub compressed: bool,
+    /// It was seen to its end.
+    pub complete: bool,
 }
 
 impl Body {
@@ -365,6 +389,8 @@ pub struct Exchange {
     /// The exchange's number in its connection, counted from 1. JSON `id` is
     /// `connection.ordinal`.
     pub ordinal: u64,
+    /// HTTP/2: the stream's identifier (RFC 9113 5.1.1).
+    pub stream: Option<u32>,
     /// Whose view this is.
     pub role: Role,
     /// How it ended.

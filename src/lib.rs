@@ -25,6 +25,7 @@ pub mod filter;
 pub mod flow;
 pub mod glob;
 pub mod http;
+pub mod message;
 pub mod options;
 pub mod output;
 pub mod process;

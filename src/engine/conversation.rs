@@ -11,6 +11,7 @@ use super::open::Open;
 use super::side::{Body, Side, State, Tunnel, Waiting};
 use crate::event::{ConnectionInfo, Direction, MissingReason, Source, Timestamp};
 use crate::exchange::{Role, State as Ending};
+use crate::filter::Verdict;
 use crate::flow::{Item, Origin, Piece};
 use crate::http::start::Kind;
 
@@ -344,6 +345,17 @@ impl Conversation {
             }
         }
         self.resume(core)
+    }
+
+    /// Gives out a request that is wanted and has no response yet.
+    pub(super) fn pending(&mut self, core: &mut Core, ordinal: u64) -> io::Result<()> {
+        if let Some(open) = self.open(ordinal)
+            && open.verdict == Verdict::Keep
+            && open.exchange.response.is_none()
+        {
+            core.give_pending(&open.exchange)?;
+        }
+        Ok(())
     }
 
     /// Whether something waits for time to pass.

@@ -1,15 +1,24 @@
 //! What all connections share: the configuration, the sinks, the counts, the
 //! bound on memory.
 
+use std::collections::VecDeque;
 use std::io;
 
 use super::Config;
 use crate::event::{ConnectionKey, MissingReason, Timestamp};
 use crate::exchange::Exchange;
 use crate::filter::{Subject, Verdict};
+use crate::message::Message;
 use crate::output::{Sink, Wants, Wire};
 use crate::stats::Stats;
 use crate::tls_flow::TlsFlow;
+
+/// How long a request may go unanswered before that is shown, in nanoseconds.
+const PENDING_AFTER: u64 = 1_000_000_000;
+
+/// Requests that are looked at again at once; further ones are shown when they
+/// end.
+const PENDING_LIMIT: usize = 65_536;
 
 /// Counts the memory that is held against its bound.
 #[derive(Debug)]
@@ -59,6 +68,9 @@ pub(super) struct Core {
     /// The latest time of any event or tick.
     pub(super) now: Timestamp,
     pub(super) muted: Vec<ConnectionKey>,
+    /// Requests that were given a second to be answered: when that is over,
+    /// and which they are.
+    pending: VecDeque<(Timestamp, ConnectionKey, u64)>,
     numbers: u64,
     sinks: Vec<(Wants, Box<dyn Sink>)>,
     /// Stands in for the filter.
@@ -77,6 +89,7 @@ impl Core {
             budget: Budget::new(config.memory_limit),
             now: Timestamp::default(),
             muted: Vec::new(),
+            pending: VecDeque::new(),
             numbers: 0,
             sinks,
             #[cfg(test)]
@@ -114,6 +127,46 @@ impl Core {
             for (wants, sink) in &mut self.sinks {
                 if wants.requests {
                     sink.request(exchange)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at a request again when it has had time to be answered.
+    pub(super) fn await_response(&mut self, key: ConnectionKey, ordinal: u64) {
+        if self.wants.pending && self.pending.len() < PENDING_LIMIT {
+            let due = Timestamp(self.now.0.saturating_add(PENDING_AFTER));
+            self.pending.push_back((due, key, ordinal));
+        }
+    }
+
+    /// The next request whose time to be answered is over.
+    pub(super) fn overdue(&mut self) -> Option<(ConnectionKey, u64)> {
+        let now = self.now;
+        let (_, key, ordinal) = self.pending.pop_front_if(|(due, ..)| *due <= now)?;
+        Some((key, ordinal))
+    }
+
+    /// Gives out a request that has no response yet.
+    pub(super) fn give_pending(&mut self, exchange: &Exchange) -> io::Result<()> {
+        if !self.is_done() {
+            for (wants, sink) in &mut self.sinks {
+                if wants.pending {
+                    sink.pending(exchange)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives out a message of an exchange that is wanted.
+    #[expect(dead_code, reason = "the parsers of messages come next")]
+    pub(super) fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        if !self.is_done() {
+            for (wants, sink) in &mut self.sinks {
+                if wants.messages {
+                    sink.message(exchange, message)?;
                 }
             }
         }

@@ -261,6 +261,7 @@ impl Conversation {
         let mut open = Open::new(Exchange {
             connection: self.number,
             ordinal: self.ordinal,
+            stream: None,
             role: self.role(),
             state: Ending::Open,
             process: origin.process.cloned(),
@@ -355,6 +356,9 @@ impl Conversation {
         }
         if keep && let Some(open) = self.queue.back() {
             core.request(&open.exchange)?;
+        }
+        if open_is_wanted(self.queue.back()) {
+            core.await_response(self.info.key, ordinal);
         }
         Ok(Outcome::Message(masked))
     }
@@ -486,6 +490,10 @@ impl Conversation {
         self.queue.insert(index, open);
         Ok(Some(index))
     }
+}
+
+fn open_is_wanted(open: Option<&Open>) -> bool {
+    open.is_some_and(Open::is_wanted)
 }
 
 fn add_interim(open: &mut Open, message: Response) {

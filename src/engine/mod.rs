@@ -111,6 +111,7 @@ impl Engine {
     pub fn tick(&mut self, now: Timestamp) -> io::Result<()> {
         self.core.now = self.core.now.max(now);
         self.table.expire(&mut self.core)?;
+        self.table.pending(&mut self.core)?;
         self.core.tick()
     }
 

@@ -283,6 +283,16 @@ impl Table {
         self.expire(core)
     }
 
+    /// Gives out requests that have gone unanswered for a second.
+    pub(super) fn pending(&mut self, core: &mut Core) -> io::Result<()> {
+        while let Some((key, ordinal)) = core.overdue() {
+            if let Some(Entry::Live(connection)) = self.entries.get_mut(&key) {
+                connection.conversation.pending(core, ordinal)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives up on what has been waited for long enough.
     pub(super) fn expire(&mut self, core: &mut Core) -> io::Result<()> {
         self.checked = core.now;

@@ -94,6 +94,7 @@ impl Sink for Json {
             bodies: true,
             wire: false,
             requests: self.options.partial,
+            ..Wants::default()
         }
     }
 
@@ -170,7 +171,11 @@ fn head(
     w.name(exchange.info.key.source.name());
     w.raw(",\"connection\":");
     w.number(exchange.connection);
-    w.raw(",\"stream\":null");
+    w.raw(",\"stream\":");
+    match exchange.stream {
+        Some(stream) => w.number(u64::from(stream)),
+        None => w.raw("null"),
+    }
     who(
         w,
         exchange.process.as_ref(),

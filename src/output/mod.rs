@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::event::{ConnectionInfo, Direction, MissingReason, Timestamp};
 use crate::exchange::Exchange;
+use crate::message::Message;
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
@@ -27,6 +28,10 @@ pub struct Wants {
     pub wire: bool,
     /// [`Sink::request`].
     pub requests: bool,
+    /// [`Sink::pending`].
+    pub pending: bool,
+    /// [`Sink::message`].
+    pub messages: bool,
 }
 
 impl Wants {
@@ -37,6 +42,8 @@ impl Wants {
             bodies: self.bodies || other.bodies,
             wire: self.wire || other.wire,
             requests: self.requests || other.requests,
+            pending: self.pending || other.pending,
+            messages: self.messages || other.messages,
         }
     }
 }
@@ -97,6 +104,17 @@ pub trait Sink {
     /// A request's header is there (`--partial`). `exchange.response` is
     /// `None`, the request's body is empty as yet.
     fn request(&mut self, _exchange: &Exchange) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A request that is wanted has had no response for a second. Called once
+    /// for an exchange, and not if it ends before.
+    fn pending(&mut self, _exchange: &Exchange) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A message of an exchange that is wanted and has not ended.
+    fn message(&mut self, _exchange: &Exchange, _message: &Message<'_>) -> io::Result<()> {
         Ok(())
     }
 

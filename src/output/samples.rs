@@ -120,6 +120,7 @@ pub(crate) fn plain() -> Exchange {
     Exchange {
         connection: 7,
         ordinal: 1,
+        stream: None,
         role: Role::Client,
         state: State::Complete,
         process: Some(process(
@@ -199,6 +200,7 @@ pub(crate) fn broken() -> Exchange {
             length: 12,
             reason: MissingReason::RingFull,
         }],
+        ..Body::default()
     };
     exchange.response = Some(response);
     exchange.lost_bytes = 12;

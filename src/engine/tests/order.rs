@@ -219,3 +219,25 @@ fn many_connections_evict_the_longest_idle() {
     rig.finish();
     assert_eq!(rig.engine.stats().seen, 70_000);
 }
+
+#[test]
+fn a_request_that_goes_unanswered_for_a_second_is_given_out_once() {
+    let mut rig = Rig::new();
+    rig.send(b"GET /1 HTTP/1.1\r\n\r\n");
+    rig.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    rig.send(b"GET /2 HTTP/1.1\r\n\r\n");
+    rig.wait(999);
+    assert!(rig.out.borrow().pending.is_empty());
+    rig.wait(1);
+    rig.wait(5000);
+    let targets = |rig: &Rig| -> Vec<_> {
+        let out = rig.out.borrow();
+        let request = |x: &crate::exchange::Exchange| x.request.clone().map(|r| r.target);
+        out.pending.iter().filter_map(request).collect()
+    };
+    assert_eq!(targets(&rig), [b"/2"]);
+    rig.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    rig.finish();
+    assert_eq!(rig.lines().len(), 2);
+    assert_eq!(targets(&rig).len(), 1);
+}

@@ -23,6 +23,7 @@ pub(super) const MS: u64 = 1_000_000;
 pub(super) struct Out {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) requests: Vec<Exchange>,
+    pub(super) pending: Vec<Exchange>,
     pub(super) flows: Vec<TlsFlow>,
     /// Bytes per connection and direction.
     pub(super) wire: BTreeMap<(u64, Direction), Vec<u8>>,
@@ -40,6 +41,10 @@ impl Sink for Recorder {
     }
     fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.0.borrow_mut().requests.push(exchange.clone());
+        Ok(())
+    }
+    fn pending(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.0.borrow_mut().pending.push(exchange.clone());
         Ok(())
     }
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
@@ -118,6 +123,8 @@ impl Rig {
             bodies: true,
             wire: true,
             requests: true,
+            pending: true,
+            messages: true,
         };
         let out = Rc::new(RefCell::new(Out::default()));
         Self {

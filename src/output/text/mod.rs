@@ -103,10 +103,17 @@ impl Sink for Text {
             bodies: self.options.verbosity >= 2,
             wire: false,
             requests: self.options.partial,
+            pending: !self.options.partial,
+            messages: false,
         }
     }
 
     fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.line(exchange, Progress::Pending);
+        self.written()
+    }
+
+    fn pending(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.line(exchange, Progress::Pending);
         self.written()
     }

@@ -160,8 +160,19 @@ impl Core {
         Ok(())
     }
 
+    /// Gives out an exchange whose messages follow.
+    pub(super) fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
+        if !self.is_done() {
+            for (wants, sink) in &mut self.sinks {
+                if wants.messages {
+                    sink.upgraded(exchange)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Gives out a message of an exchange that is wanted.
-    #[expect(dead_code, reason = "the parsers of messages come next")]
     pub(super) fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
         if !self.is_done() {
             for (wants, sink) in &mut self.sinks {

@@ -22,6 +22,7 @@ mod search;
 mod side;
 mod table;
 mod tunnel;
+mod websocket;
 mod wire;
 
 use std::io;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::core::Core;
+use super::websocket::WebSocket;
 use crate::event::{Direction, MissingReason};
 use crate::exchange::{Body, BodyState, Exchange, Missing, Request};
 use crate::filter::{Subject, Verdict};
@@ -55,6 +56,8 @@ pub(super) struct Open {
     pub(super) held_bytes: u64,
     /// What is counted in the budget for this exchange.
     pub(super) charged: u64,
+    /// Reads its messages.
+    pub(super) websocket: Option<Box<WebSocket>>,
 }
 
 impl Open {
@@ -72,6 +75,7 @@ impl Open {
             held: VecDeque::new(),
             held_bytes: 0,
             charged: 0,
+            websocket: None,
         }
     }
 

@@ -140,6 +140,8 @@ enum State {
 pub struct Parser {
     sender: Sender,
     keep: usize,
+    /// Bytes that may be held yet.
+    room: usize,
     state: State,
     head: [u8; HEADER_LIMIT],
     head_len: usize,
@@ -170,6 +172,7 @@ impl Parser {
         Self {
             sender,
             keep: usize::try_from(keep).unwrap_or(usize::MAX),
+            room: usize::MAX,
             state: State::Header,
             head: [0; HEADER_LIMIT],
             head_len: 0,
@@ -188,6 +191,11 @@ impl Parser {
             replay: Default::default(),
             unframed: 0,
         }
+    }
+
+    /// Bounds what may be held from here on, whatever is wanted.
+    pub fn set_room(&mut self, room: u64) {
+        self.room = usize::try_from(room).unwrap_or(usize::MAX);
     }
 
     /// Takes bytes off `input` up to the end of a message, and gives that.
@@ -250,7 +258,9 @@ impl Parser {
     /// The direction has ended: what is unfinished is to be given out by
     /// [`Self::next`].
     pub fn finish(&mut self) {
-        if !matches!(self.state, State::Header) || self.head_len > 0 || self.data.is_some() {
+        // The beginning of a header is no message.
+        self.head_len = 0;
+        if !matches!(self.state, State::Header) || self.data.is_some() {
             self.lose_framing();
         }
     }
@@ -291,7 +301,8 @@ impl Parser {
                     &mut self.data
                 };
                 if let Some(message) = target {
-                    message.push(now, header.mask, at, self.keep, &mut self.inflater);
+                    let keep = self.keep.min(message.memory().saturating_add(self.room));
+                    message.push(now, header.mask, at, keep, &mut self.inflater);
                 }
                 let left = left - n as u64;
                 self.state = State::Payload(header, left);
@@ -369,7 +380,7 @@ impl Parser {
                 self.give_torn();
                 let mut message = self.spare.take().unwrap_or_default();
                 message.begin(&header, self.deflate);
-                if message.is_deflate() {
+                if message.is_deflate() && self.room >= inflate::MEMORY {
                     self.inflater
                         .get_or_insert_with(|| Inflater::new(self.alone));
                 } else if message.is_opaque() {

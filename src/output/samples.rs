@@ -147,6 +147,7 @@ pub(crate) fn plain() -> Exchange {
         lost_bytes: 0,
         upgraded_to: None,
         tunnel_bytes: [0, 0],
+        messages: None,
         notes: Vec::new(),
     }
 }

@@ -5,4 +5,5 @@ mod gaps;
 mod http1;
 mod order;
 mod support;
+mod websocket;
 mod wire;

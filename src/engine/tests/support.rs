@@ -12,6 +12,7 @@ use crate::event::{
     Timestamp,
 };
 use crate::exchange::Exchange;
+use crate::message::Message;
 use crate::output::{Content, Sink, Wants, Wire};
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
@@ -25,6 +26,8 @@ pub(super) struct Out {
     pub(super) requests: Vec<Exchange>,
     pub(super) pending: Vec<Exchange>,
     pub(super) flows: Vec<TlsFlow>,
+    /// Numbers of exchanges that are upgraded, their messages as lines.
+    pub(super) messages: Vec<String>,
     /// Bytes per connection and direction.
     pub(super) wire: BTreeMap<(u64, Direction), Vec<u8>>,
     pub(super) gaps: Vec<(Direction, u64, u64, MissingReason)>,
@@ -49,6 +52,23 @@ impl Sink for Recorder {
     }
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.0.borrow_mut().exchanges.push(exchange.clone());
+        Ok(())
+    }
+    fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
+        let line = format!("{}.{}", exchange.connection, exchange.ordinal);
+        self.0.borrow_mut().messages.push(line);
+        Ok(())
+    }
+    fn message(&mut self, _exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        let line = format!(
+            "{} {:?} {} {} {}",
+            message.number,
+            message.direction,
+            message.kind.name(),
+            message.state.name(),
+            String::from_utf8_lossy(message.data)
+        );
+        self.0.borrow_mut().messages.push(line);
         Ok(())
     }
     fn tls(&mut self, flow: &TlsFlow) -> io::Result<()> {

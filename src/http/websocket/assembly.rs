@@ -117,8 +117,7 @@ impl Assembly {
         match self.coding {
             Coding::Opaque => {}
             Coding::Plain => {
-                self.size = self.size.saturating_add(bytes.len() as u64);
-                let room = keep.saturating_sub(self.data.len());
+                let room = room_of(&mut self.size, &self.data, keep, bytes);
                 let kept = bytes.get(..room).unwrap_or(bytes);
                 unmask(&mut self.data, kept, mask, at);
             }
@@ -220,8 +219,19 @@ impl Assembly {
     }
 }
 
+/// Counts a piece; gives how much of it may be kept.
+fn room_of(size: &mut u64, data: &[u8], keep: usize, piece: &[u8]) -> usize {
+    let before = *size;
+    *size = before.saturating_add(piece.len() as u64);
+    // Nothing is kept after what was not.
+    if before == data.len() as u64 {
+        keep.saturating_sub(data.len())
+    } else {
+        0
+    }
+}
+
 fn keep_of(size: &mut u64, data: &mut Vec<u8>, keep: usize, piece: &[u8]) {
-    *size = size.saturating_add(piece.len() as u64);
-    let room = keep.saturating_sub(data.len());
+    let room = room_of(size, data, keep, piece);
     data.extend_from_slice(piece.get(..room).unwrap_or(piece));
 }

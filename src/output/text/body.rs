@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::style::{self, styled};
 use super::units::push_size;
 use crate::exchange::{Body, BodyState, Fields};
+use crate::message::Message;
 use crate::output::escape;
 
 /// Bytes of text that are shown.
@@ -52,6 +53,23 @@ pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, color: bool)
     }
 }
 
+/// Appends a message, indented by two columns.
+pub(super) fn push_message(out: &mut String, message: &Message<'_>, color: bool) {
+    let shown = match message.text() {
+        Some(text) if looks_like_text(text) => push_text(out, text),
+        _ => push_dump(out, message.data.get(..DUMP).unwrap_or(message.data)),
+    };
+    let total = message.size.unwrap_or(message.data.len() as u64);
+    let more = total.saturating_sub(shown as u64);
+    if more > 0 {
+        remark(out, color, |out| {
+            out.push_str("… ");
+            push_size(out, more);
+            out.push_str(" more");
+        });
+    }
+}
+
 /// A line in brackets that is not part of the body.
 fn remark(out: &mut String, color: bool, write: impl FnOnce(&mut String)) {
     out.push_str("  ");
@@ -64,7 +82,7 @@ fn remark(out: &mut String, color: bool, write: impl FnOnce(&mut String)) {
 }
 
 /// Whether text is for reading: few controls, no NUL.
-fn looks_like_text(text: &str) -> bool {
+pub(super) fn looks_like_text(text: &str) -> bool {
     let start = text.as_bytes().get(..TEXT).unwrap_or(text.as_bytes());
     let odd = start
         .iter()

@@ -10,11 +10,13 @@ use std::io::{self, Write};
 use super::{Sink, Wants};
 use crate::event::Timestamp;
 use crate::exchange::Exchange;
+use crate::message::{Message, MessageKind};
 use crate::tls_flow::TlsFlow;
 
 mod body;
 mod flow;
 mod line;
+mod message;
 mod style;
 mod units;
 mod verbose;
@@ -104,7 +106,7 @@ impl Sink for Text {
             wire: false,
             requests: self.options.partial,
             pending: !self.options.partial,
-            messages: false,
+            messages: true,
         }
     }
 
@@ -118,11 +120,39 @@ impl Sink for Text {
         self.written()
     }
 
+    fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.line(exchange, Progress::Upgraded);
+        if self.options.verbosity >= 1 {
+            verbose::push(&mut self.buffer, exchange, self.options.color, false);
+        }
+        self.written()
+    }
+
+    fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        let verbosity = self.options.verbosity;
+        // Those of gRPC are many, and none is readable.
+        if message.kind == MessageKind::Grpc && verbosity < 2 {
+            return Ok(());
+        }
+        let clock = &mut self.clock;
+        self.layout
+            .time(&mut self.buffer, |out| clock.push(out, message.time));
+        self.layout
+            .message(&mut self.buffer, exchange, message, verbosity);
+        if verbosity >= 2 {
+            message::push(&mut self.buffer, message, self.options.color);
+        }
+        self.written()
+    }
+
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.line(exchange, Progress::Ended);
-        if self.options.verbosity >= 1 {
-            let bodies = self.options.verbosity >= 2;
-            verbose::push(&mut self.buffer, exchange, self.options.color, bodies);
+        let color = self.options.color;
+        match self.options.verbosity {
+            0 => {}
+            // All else was said at the upgrade.
+            _ if exchange.messages.is_some() => verbose::notes(&mut self.buffer, exchange, color),
+            level => verbose::push(&mut self.buffer, exchange, color, level >= 2),
         }
         self.written()
     }

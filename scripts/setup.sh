@@ -51,6 +51,8 @@ group_test() {
 	want /usr/include/openssl/ssl.h libssl-dev
 	want wget wget
 	want node nodejs
+	want /usr/share/nodejs/ws node-ws
+	want /usr/lib/python3/dist-packages/websockets python3-websockets
 	want ruby ruby
 	# Debian has it apart from Ruby, in a folder with its version.
 	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)

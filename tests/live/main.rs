@@ -34,3 +34,4 @@ mod runtimes;
 mod rustls;
 mod selectors;
 mod views;
+mod websocket;

@@ -163,6 +163,7 @@ impl Core {
     /// Gives out an exchange whose messages follow.
     pub(super) fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
         if !self.is_done() {
+            self.stats.upgraded += 1;
             for (wants, sink) in &mut self.sinks {
                 if wants.messages {
                     sink.upgraded(exchange)?;
@@ -175,6 +176,7 @@ impl Core {
     /// Gives out a message of an exchange that is wanted.
     pub(super) fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
         if !self.is_done() {
+            self.stats.messages += 1;
             for (wants, sink) in &mut self.sinks {
                 if wants.messages {
                     sink.message(exchange, message)?;

@@ -290,7 +290,7 @@ pub(crate) fn message(kind: MessageKind, data: &[u8]) -> Message<'_> {
     Message {
         number: 3,
         direction: Direction::Send,
-        time: Timestamp(NOON + 123_456_789),
+        time: Timestamp(NOON),
         kind,
         size: Some(data.len() as u64),
         wire_size: data.len() as u64,

@@ -213,7 +213,7 @@ fn a_message_has_a_line_between_those_of_its_exchange() {
         websocket(utc(), &messages),
         concat!(
             "12:00:00.123  curl[4242]        → GET  https://example.com/chat                  101       0 B  0.88 ms  websocket #7.1\n",
-            "12:00:00.123  curl[4242]        ↑ text #7.1      11 B  Hello\\nworld\n",
+            "12:00:00.123  curl[4242]        ↑ text #7.1      11 B  Hello\\x0aworld\n",
             "12:00:00.123  curl[4242]        ↑ ping #7.1       2 B  00 ff\n",
             "12:00:00.123  curl[4242]        ↑ binary #7.1       0 B  could not be decompressed\n",
             "12:00:00.123  curl[4242]        ↓ close  #7.1       5 B  1000 bye\n",

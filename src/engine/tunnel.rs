@@ -117,7 +117,7 @@ impl Conversation {
 
     pub(super) fn count_tunnel(&mut self, core: &mut Core, outward: usize, bytes: u64) {
         let open = self.tunnel.and_then(|ordinal| self.open(ordinal));
-        if !open.as_ref().is_some_and(|open| open.websocket.is_some()) {
+        if open.as_ref().is_none_or(|open| open.websocket.is_none()) {
             core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
         }
         if let Some(open) = open

@@ -91,18 +91,18 @@ struct {
 /* By library number: one more than what a good result begins with; 0 unknown. */
 __u16 rustls_good[256] = {};
 
-/* Whether there is a record layer at an address which has this key. */
-static __always_inline bool rustls_layer_at(struct rustls_layer *layer, __u64 address, __u64 key,
-					    __u32 direction)
+/*
+ * Whether there is a record layer at an address which has this key in a field.
+ * A global function: see emit_next.
+ */
+__noinline int rustls_layer_at(__u64 address, __u64 key, __u64 field)
 {
-	__u64 field = direction == DIRECTION_SEND ? offsetof(struct rustls_layer, encrypter)
-						  : offsetof(struct rustls_layer, decrypter);
 	__u64 found = 0;
 
-	if (address < RUSTLS_NO_ADDRESS || address & 7 ||
-	    bpf_probe_read_user(&found, sizeof(found), (void *)(address + field)) || found != key)
-		return false;
-	return bpf_probe_read_user(layer, sizeof(*layer), (void *)address) == 0;
+	if (address < RUSTLS_NO_ADDRESS || address & 7)
+		return 0;
+	return !bpf_probe_read_user(&found, sizeof(found), (void *)(address + field)) &&
+	       found == key;
 }
 
 /*
@@ -113,25 +113,26 @@ static __always_inline bool rustls_layer_at(struct rustls_layer *layer, __u64 ad
 static __always_inline bool rustls_layer_of(struct pt_regs *ctx, struct rustls_layer *layer,
 					    __u64 key, __u32 direction)
 {
-	__u64 bx = ctx->bx, bp = ctx->bp, r12 = ctx->r12, r13 = ctx->r13, r14 = ctx->r14;
-	__u64 sp = PT_REGS_SP(ctx), r15 = ctx->r15;
+	__u64 field = direction == DIRECTION_SEND ? offsetof(struct rustls_layer, encrypter)
+						  : offsetof(struct rustls_layer, decrypter);
+	__u64 address, sp = PT_REGS_SP(ctx);
 
-	if (rustls_layer_at(layer, bx, key, direction) ||
-	    rustls_layer_at(layer, r14, key, direction) ||
-	    rustls_layer_at(layer, r15, key, direction) ||
-	    rustls_layer_at(layer, r12, key, direction) ||
-	    rustls_layer_at(layer, r13, key, direction) ||
-	    rustls_layer_at(layer, bp, key, direction))
-		return true;
+	if (rustls_layer_at(address = ctx->bx, key, field) ||
+	    rustls_layer_at(address = ctx->r14, key, field) ||
+	    rustls_layer_at(address = ctx->r15, key, field) ||
+	    rustls_layer_at(address = ctx->r12, key, field) ||
+	    rustls_layer_at(address = ctx->r13, key, field) ||
+	    rustls_layer_at(address = ctx->bp, key, field))
+		goto found;
 	for (int i = 1; i < RUSTLS_STACK; i++) {
-		__u64 word = 0;
-
-		if (bpf_probe_read_user(&word, sizeof(word), (void *)(sp + i * 8)))
+		if (bpf_probe_read_user(&address, sizeof(address), (void *)(sp + i * 8)))
 			return false;
-		if (rustls_layer_at(layer, word, key, direction))
-			return true;
+		if (rustls_layer_at(address, key, field))
+			goto found;
 	}
 	return false;
+found:
+	return bpf_probe_read_user(layer, sizeof(*layer), (void *)address) == 0;
 }
 
 /*

@@ -73,10 +73,13 @@ static __always_inline void cursor_from_msghdr(struct cursor *cursor, __u64 addr
 	cursor->segments = header.iovlen;
 }
 
-/* Whether a message's buffers hold more than `bytes`. */
-static __always_inline bool is_partial(const struct cursor *from, __u64 bytes)
+/*
+ * Whether a message's buffers hold more than `bytes`. A global function: see
+ * emit_next.
+ */
+__noinline int is_partial(__u64 iov, __u64 segments, __u64 bytes)
 {
-	struct cursor cursor = *from;
+	struct cursor cursor = { .memory = MEMORY_USER_IOVEC, .base = iov, .segments = segments };
 	__u64 total = 0;
 
 	for (int i = 0; i < 16; i++) {
@@ -101,7 +104,8 @@ static __always_inline void cursor_from_mmsg(struct cursor *cursor, __u64 id, __
 		index = known->index;
 	if (ret > 0)
 		cursor_from_msghdr(cursor, array + index * sizeof(struct user_mmsghdr));
-	if (ret <= 0 || index + 1 >= count || (send && is_partial(cursor, ret))) {
+	if (ret <= 0 || index + 1 >= count || 
+	    (send && is_partial(cursor->base, cursor->segments, ret))) {
 		bpf_map_delete_elem(&mmsgs, &id);
 		return;
 	}

@@ -378,22 +378,20 @@ static __always_inline int tls_enter(struct pt_regs *ctx, __u64 cookie, void *em
 	call->entry_ns = bpf_ktime_get_ns();
 	call->length = length;
 	call->direction = direction;
-	call->flags = flags;
+	/* Without branches: with each, the verifier would walk the rest twice. */
+	flags |= (cookie / COOKIE_UNSURE & 1) * CALL_UNSURE;
+	flags |= (cookie / COOKIE_NO_BUFFER & 1) * CALL_NO_BUFFER;
+	flags |= (cookie / COOKIE_VECTOR & 1) * CALL_VECTOR;
 	if (outer && outer->object == object && outer->direction == direction)
-		call->flags |= CALL_INNER;
-	if (cookie & COOKIE_UNSURE)
-		call->flags |= CALL_UNSURE;
-	if (cookie & COOKIE_NO_BUFFER) {
-		call->flags |= CALL_NO_BUFFER;
-		/* What was asked for is not in the third argument. */
+		flags |= CALL_INNER;
+	/* What was asked for is not in the third argument. */
+	if (cookie & COOKIE_NO_BUFFER)
 		call->length = 1;
-	}
-	if (cookie & COOKIE_VECTOR)
-		call->flags |= CALL_VECTOR;
 	if (cookie & COOKIE_GO && buffer - site.stack[0] < site.stack[1] - site.stack[0]) {
-		call->flags |= CALL_ON_STACK;
+		flags |= CALL_ON_STACK;
 		call->buffer -= site.stack[1];
 	}
+	call->flags = flags;
 	thread->depth = depth + 1;
 	if (go_counts(call, cookie) && !again) {
 		struct tls_conn *tls = tls_conn_of(object, site.key.tgid);
@@ -469,7 +467,7 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	struct tls_thread *thread;
 	struct tls_call *call, done;
 	struct tls_conn *tls;
-	bool ended = false;
+	__u64 ended = 0;
 	struct who who;
 	struct job job;
 	__s64 count;
@@ -524,6 +522,7 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 		__sync_fetch_and_add(&tls->calls, -1);
 		ended = tls->closing && !tls->calls;
 	}
+	FORGET(ended, who.id);
 	if (done.flags & CALL_REPORTED)
 		count = -1;
 	if (count < 0 && !ended)
@@ -570,6 +569,8 @@ static __always_inline int tls_exit(struct pt_regs *ctx, __u64 cookie, void *emi
 	if (done.flags & CALL_ON_STACK)
 		job.cursor.base += site.stack[1];
 	job.left = count;
+	FORGET(job.left, who.id);
+	FORGET(job.then, who.id);
 	emit(ctx, who.id, &job, emitters);
 	return 0;
 }

@@ -11,6 +11,11 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use httpsniff::content::coding::{self, Decoder, Outcome};
+use httpsniff::content::grpc::{GrpcEvent, GrpcForm, GrpcFrames};
+use httpsniff::content::media::MediaType;
+use httpsniff::content::sse::SseParser;
+use httpsniff::content::{charset, json_pretty, multipart};
 use httpsniff::engine::{Config, Engine};
 use httpsniff::event::{
     Action, ConnectionInfo, ConnectionKey, Data, Direction, Event, MissingReason, Source, Timestamp,
@@ -342,4 +347,100 @@ pub fn engine(data: &[u8]) {
         );
     }
     rig.finish();
+}
+
+/// Bodies: their codings, and the formats that are shown by their parts. In
+/// pieces they give what they give whole, and never more than the cap.
+pub fn content(data: &[u8]) {
+    const CODINGS: [&[&str]; 7] = [
+        &["gzip"],
+        &["deflate"],
+        &["br"],
+        &["zstd"],
+        &["gzip", "gzip"],
+        &["br", "deflate"],
+        &["zstd", "gzip", "identity"],
+    ];
+    let [which, size, cap, body @ ..] = data else {
+        return;
+    };
+    let codings = CODINGS[usize::from(*which) % CODINGS.len()];
+    let size = usize::from(*size) + 1;
+    let cap = usize::from(*cap) << (which / 16);
+
+    let whole = coding::decode(codings, body, cap).expect("known codings");
+    assert!(whole.bytes.len() <= cap && whole.bytes.capacity() <= cap);
+    let mut decoder = Decoder::new(codings).expect("known codings");
+    let mut pieces = Vec::new();
+    let mut progress = coding::Progress::More;
+    for piece in body.chunks(size) {
+        progress = decoder.push(piece, &mut pieces, cap);
+        assert!(pieces.len() <= cap);
+    }
+    assert!(decoder.memory() < codings.len() * (18 << 20));
+    match whole.outcome {
+        // How much comes before garbage depends on the pieces.
+        Outcome::Broken | Outcome::Capped => assert!(matches!(
+            progress,
+            coding::Progress::Broken | coding::Progress::Capped
+        )),
+        Outcome::Whole | Outcome::Truncated => {
+            assert_eq!(whole.bytes, pieces);
+            let end = progress == coding::Progress::End;
+            assert!(body.is_empty() || end == (whole.outcome == Outcome::Whole));
+        }
+    }
+
+    for form in [GrpcForm::Http2, GrpcForm::Web, GrpcForm::WebText] {
+        let read = |size: usize| {
+            let mut frames = GrpcFrames::new(form, cap);
+            let mut found = Vec::new();
+            let mut keep = |event: GrpcEvent<'_>| found.push(format!("{event:?}"));
+            for piece in body.chunks(size) {
+                frames.push(piece, &mut keep);
+            }
+            frames.finish(&mut keep);
+            found
+        };
+        assert_eq!(read(size), read(usize::MAX));
+    }
+    let events = |size: usize| {
+        let mut parser = SseParser::new();
+        let mut found = Vec::new();
+        for piece in body.chunks(size) {
+            parser.push(piece, &mut |event| found.push(format!("{event:?}")));
+        }
+        found
+    };
+    assert_eq!(events(size), events(usize::MAX));
+
+    let cut = which & 1 == 0;
+    let label = data
+        .get(..12)
+        .and_then(|label| std::str::from_utf8(label).ok());
+    for label in [
+        label,
+        Some("shift_jis"),
+        Some("iso-2022-jp"),
+        Some("utf-16le"),
+    ] {
+        let _ = charset::decode(body, label, cut);
+    }
+    if let Some(text) = charset::decode(body, None, cut)
+        && let Some(indented) = json_pretty::indent(&text, cut)
+    {
+        let bare = |text: &str| text.replace([' ', '\t', '\r', '\n'], "");
+        assert_eq!(bare(&indented), bare(&text));
+    }
+    if let Some(media) = MediaType::parse(body) {
+        let _ = (media.charset(), media.boundary(), media.is_text());
+    }
+    if let Some((boundary, body)) = body.split_at_checked(size % 4) {
+        for part in multipart::parse(body, boundary)
+            .iter()
+            .flat_map(|m| &m.parts)
+        {
+            assert!(body.get(part.range.clone()).is_some());
+        }
+    }
 }

@@ -24,8 +24,8 @@ fi
 # The mirror is the one this machine is set up with, so that no address stands
 # here; security and backports hang off others and are left out.
 mirrors() {
-	apt-get indextargets --format '$(REPO_URI) $(SUITE)' 2>/dev/null |
-		awk '$2 !~ /security|updates|backports/ { print $1 }' | sort -u
+	apt-get indextargets --format '$(REPO_URI) $(SUITE) $(ORIGIN)' 2>/dev/null |
+		awk '$3 == "Debian" && $2 !~ /security|updates|backports/ { print $1 }' | sort -u
 }
 mirror=$(mirrors | head -n 1)
 if [ -z "$mirror" ]; then
@@ -34,7 +34,7 @@ if [ -z "$mirror" ]; then
 	$as_root apt-get -qq update >&2
 	mirror=$(mirrors | head -n 1)
 fi
-[ -n "$mirror" ] || fail "apt knows no mirror; is this Debian?"
+[ -n "$mirror" ] || fail "apt knows no mirror of Debian"
 
 # apt with lists and folders of its own: the machine's suite and pins have no
 # say, and root is not needed.

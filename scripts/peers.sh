@@ -1,7 +1,8 @@
 #!/bin/bash
 # Builds the programs that the live tests watch and that no package has: servers
-# and clients on rustls and BoringSSL. Called by `make test`; what is built stays
-# in target/peers, and a second call takes a second.
+# and clients on rustls and BoringSSL; and fetches what reads our files in tests
+# and is in no package. Called by `make test`; what is built stays in target/peers,
+# and a second call takes a second.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -30,3 +31,11 @@ PEERS_BORINGSSL=$boringssl cargo build --locked --quiet --release --features bor
 	--manifest-path $manifest
 # As programs are built while they are written: nothing inlined.
 cargo build --locked --quiet --manifest-path $manifest --bin rustls_stream --bin rustls_tokio
+
+# mitmproxy imports HAR from 10.1 on, newer than the packages of stable
+# distributions.
+python=$CARGO_TARGET_DIR/python
+if ! "$python/bin/python3" -c 'import mitmproxy.io.har' 2>/dev/null; then
+	/usr/bin/python3 -m venv "$python"
+	"$python/bin/pip" --quiet --disable-pip-version-check install 'mitmproxy~=11.0'
+fi

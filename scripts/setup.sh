@@ -42,6 +42,8 @@ group_demo() {
 	want curl curl
 	want openssl openssl
 	want /usr/bin/python3 python3
+	# python3-minimal comes without these.
+	/usr/bin/python3 -c 'import http.server, ssl' 2>/dev/null || packages+=(python3)
 }
 
 group_test() {
@@ -50,6 +52,7 @@ group_test() {
 	want haproxy haproxy
 	want /usr/include/openssl/ssl.h libssl-dev
 	want wget wget
+	want /etc/ssl/certs/ca-certificates.crt ca-certificates
 	want node nodejs
 	want /usr/share/nodejs/ws node-ws
 	want /usr/lib/python3/dist-packages/websockets python3-websockets
@@ -59,9 +62,14 @@ group_test() {
 	want /usr/bin/perl perl
 	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl
 	want php php-cli
+	# Its TLS is not read, which is to be said.
+	want java default-jre-headless
 	want tshark tshark
 	want tcpdump tcpdump
 	want jq jq
+	want /usr/share/nodejs/har-validator node-har-validator
+	# For what scripts/peers.sh installs into a venv.
+	/usr/bin/python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 	want go golang-go
 	# An older Go beside the newest, where there is a package.
 	if apt-cache show golang-1.19-go >/dev/null 2>&1; then

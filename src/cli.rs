@@ -24,6 +24,7 @@ Examples:
   sudo httpsniff -w out.pcapng                  for Wireshark, decrypted, process in a comment
   sudo httpsniff --port 8443 -w - | wireshark -k -i -
   sudo httpsniff -o json | jq -r .request.url   one JSON object per line
+  sudo httpsniff -w out.har                     for the network panel of a browser
   httpsniff -r out.pcapng --path '/v1/*' -vv    read a capture again; needs no root
   sudo httpsniff --check                        what this machine allows
 
@@ -108,7 +109,7 @@ pub struct Cli {
     #[arg(long, value_name = "N", help_heading = "What")]
     pub port: Vec<String>,
 
-    /// Write a pcapng for Wireshark to FILE (- is stdout)
+    /// Write a pcapng for Wireshark to FILE (- is stdout), or a HAR to FILE.har
     ///
     /// With FILE, text is shown too when stdout is a terminal, or with -o.
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
@@ -127,7 +128,7 @@ pub struct Cli {
     /// Show it in FILE instead of stdout (- is stdout)
     ///
     /// With COMMAND stdout is the command's: text then goes to stderr, and
-    /// json needs this option.
+    /// json and har need this option.
     #[arg(short = 'O', long, value_name = "FILE", help_heading = "Output")]
     pub output_file: Option<PathBuf>,
 
@@ -153,13 +154,14 @@ pub struct Cli {
     /// Show a request as soon as its header is there
     ///
     /// In JSON a line of kind "request"; the exchange still comes at its end.
+    /// Not in HAR.
     #[arg(long, help_heading = "Output")]
     pub partial: bool,
 
     /// Show TLS connections that cannot be read: server name, bytes, why
     ///
-    /// A line each when they end. In JSON of kind "tls"; not in pcapng, and
-    /// not among the exchanges that --count counts.
+    /// A line each when they end. In JSON of kind "tls"; not in pcapng and
+    /// HAR, and not among the exchanges that --count counts.
     #[arg(long, help_heading = "Output")]
     pub tls_flows: bool,
 
@@ -270,6 +272,8 @@ pub enum Form {
     Text,
     /// One JSON object per line
     Json,
+    /// HTTP Archive 1.2, for the network panels of browsers
+    Har,
 }
 
 /// `--color`.
@@ -472,7 +476,7 @@ mod tests {
             (&["--hots", "x"][..], "did you mean --host"),
             (&["--xyzzy"], "no option --xyzzy"),
             (&["-w"], "--write needs a value"),
-            (&["-o", "har"], "it takes text, json"),
+            (&["-o", "yaml"], "it takes text, json, har"),
             (&["--color", "blue"], "auto, always, never"),
             (&["--backend", "magic"], "auto, kprobe, socket"),
             (&["-w", "a", "-w", "b"], "only once"),

@@ -18,6 +18,7 @@ pub mod capture;
 pub mod cli;
 pub mod command;
 pub mod container;
+pub mod content;
 pub mod engine;
 pub mod event;
 pub mod exchange;

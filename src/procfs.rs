@@ -196,11 +196,23 @@ fn families() -> FxHashMap<u32, Vec<u32>> {
     families
 }
 
+/// Whether a process is one of these users', or may become so without an exec:
+/// servers map their libraries as root, and their workers are somebody else.
+/// `None` when it is gone.
+#[must_use]
+pub fn may_be_of(pid: u32, uids: &[u32]) -> Option<bool> {
+    Some(Status::read(pid)?.may_be_of(uids))
+}
+
 /// What is used of `/proc/PID/status`.
 struct Status {
     tgid: u32,
     /// Effective.
     uid: Option<u32>,
+    /// Real, effective, saved, of the file system.
+    uids: Vec<u32>,
+    /// The capabilities that it may use, a bit for each.
+    permitted: u64,
 }
 
 impl Status {
@@ -216,10 +228,20 @@ impl Status {
                 .and_then(|rest| std::str::from_utf8(rest).ok())
         };
         let uids = field(b"Uid:").unwrap_or_default();
+        let permitted = field(b"CapPrm:").unwrap_or_default().trim();
         Some(Self {
             tgid: field(b"Tgid:")?.trim().parse().ok()?,
             uid: uids.split_whitespace().nth(1).and_then(|u| u.parse().ok()),
+            uids: uids.split_whitespace().flat_map(str::parse).collect(),
+            permitted: u64::from_str_radix(permitted, 16).unwrap_or(0),
         })
+    }
+
+    /// Without the capability a process can take on its own ids alone
+    /// (setresuid(2)).
+    fn may_be_of(&self, uids: &[u32]) -> bool {
+        const CAP_SETUID: u64 = 1 << 7;
+        self.permitted & CAP_SETUID != 0 || self.uids.iter().any(|uid| uids.contains(uid))
     }
 }
 

@@ -119,11 +119,46 @@ impl Redact {
         shift(found, line.start + from, spans);
     }
 
+    /// Masks a header field's value (of HTTP/2, where it stands by itself).
+    /// Gives whether there was something to mask.
+    pub fn mask_field(&self, name: &[u8], value: &mut [u8]) -> bool {
+        let mut spans = Vec::new();
+        if !self.names.is_secret_field(name) {
+            if url::may_have_secrets(value) {
+                spans = url::spans(value, &self.names, url::In::Field);
+            }
+        } else if names::has_scheme(name) {
+            mask_trimmed(value, names::scheme_length(value)..value.len(), &mut spans);
+        } else {
+            spans.push(0..value.len());
+        }
+        fill(value, &spans)
+    }
+
+    /// Masks secret query parameters in a request's target. Gives whether
+    /// there were any.
+    pub fn mask_target(&self, target: &mut [u8]) -> bool {
+        let spans = url::spans(target, &self.names, url::In::Target);
+        fill(target, &spans)
+    }
+
     /// Masks what follows `-u`, `--user`, `-H` and the like, and secret query
     /// parameters in URLs.
     pub fn mask_cmdline(&self, arguments: &mut [Vec<u8>]) {
         cmdline::mask(&self.names, arguments);
     }
+}
+
+/// Masks ranges. Gives whether there was one.
+fn fill(bytes: &mut [u8], spans: &[Range<usize>]) -> bool {
+    let mut masked = false;
+    for span in spans {
+        if let Some(secret) = bytes.get_mut(span.clone()) {
+            masked |= !secret.is_empty();
+            secret.fill(b'*');
+        }
+    }
+    masked
 }
 
 /// What a field's value is.

@@ -11,7 +11,7 @@ pub struct Stats {
     pub http_connections: u64,
     /// Sockets that carry TLS (17 03 03 and the like).
     pub tls_connections: u64,
-    /// Of them: HTTP/2 by its preface, which is not read yet.
+    /// Of them: HTTP/2.
     pub http2_connections: u64,
     /// Of them: forgotten because too many were open at once.
     pub evicted_connections: u64,
@@ -39,7 +39,7 @@ pub struct Stats {
     pub lacking: u64,
     /// Exchanges that were shown when they became WebSockets.
     pub upgraded: u64,
-    /// Their messages that were shown.
+    /// Messages within exchanges that were given to the outputs.
     pub messages: u64,
     /// Messages that could not be parsed.
     pub malformed: u64,

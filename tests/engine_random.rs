@@ -84,3 +84,30 @@ fn random_hellos_do_no_harm() {
         entry::hello(&data);
     }
 }
+
+#[test]
+fn random_bodies_do_no_harm() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/content");
+    let mut seeds: Vec<Vec<u8>> = std::fs::read_dir(folder)
+        .expect("the fixtures are there")
+        .map(|entry| std::fs::read(entry.expect("an entry").path()).expect("a file"))
+        .collect();
+    seeds.sort();
+    seeds.push(b"data: 1\r\n\r\nevent: x\n\n{\"a\":[1]}--a\r\n\r\n--a--".to_vec());
+    seeds.push(b"\0\0\0\0\x05hello\x01\0\0\0\0\x80\0\0\0\x05a: b\n".to_vec());
+    let mut random = Random(7);
+    for round in 0..3000 {
+        let mut data = random.bytes(4);
+        data.resize(3, 0);
+        data.extend_from_slice(&seeds[round % seeds.len()]);
+        for _ in 0..random.next() % 4 {
+            let at = 3 + random.next() as usize % (data.len() - 3);
+            match random.next() % 3 {
+                0 => data[at] = random.next() as u8,
+                1 => data.truncate(at + 1),
+                _ => data.insert(at, random.next() as u8),
+            }
+        }
+        entry::content(&data);
+    }
+}

@@ -181,6 +181,33 @@ static __always_inline void tls_report_bound(const struct who *who, const struct
 }
 
 /*
+ * The address of the first record there that has an entry in `ciphers`; 0: none
+ * has. A global function: see emit_next.
+ */
+__noinline __u64 cipher_find(__u64 tgid, __u64 address, __u64 length)
+{
+	struct cipher_key key = { .tgid = tgid };
+
+	for (int i = 0; i < CIPHER_RECORDS; i++) {
+		__u64 size = cipher_key(&key, address, length);
+
+		if (!size)
+			return 0;
+		if (key.start[0]) {
+			struct cipher *cipher = bpf_map_lookup_elem(&ciphers, &key);
+
+			if (cipher && cipher->object)
+				return address;
+		}
+		if (size >= length)
+			return 0;
+		address += size;
+		length -= size;
+	}
+	return 0;
+}
+
+/*
  * A connection has sent this: if an object has written it, the object stands
  * on the connection. True if so.
  */
@@ -188,8 +215,10 @@ static __always_inline bool cipher_sent(const struct who *who, const struct tran
 					struct conn *conn)
 {
 	struct tls_key tls_key = { .tgid = who->id >> 32 };
-	__u64 address, length, offset = 0;
+	__u64 address, length, found;
 	struct cipher_key key = {};
+	struct cipher *cipher;
+	struct tls_conn *tls;
 
 	if (conn->flags & CONN_BOUND && conn->tgid == (__u32)tls_key.tgid &&
 	    !(conn->flags & CONN_VACANT))
@@ -199,30 +228,19 @@ static __always_inline bool cipher_sent(const struct who *who, const struct tran
 	if (length > t->skip + t->bytes)
 		length = t->skip + t->bytes;
 	key.tgid = tls_key.tgid;
-	for (int i = 0; i < CIPHER_RECORDS; i++) {
-		struct cipher *cipher = NULL;
-		struct tls_conn *tls;
-		__u64 size;
-
-		size = cipher_key(&key, address + offset, length - offset);
-		if (!size)
-			return false;
-		if (key.start[0])
-			cipher = bpf_map_lookup_elem(&ciphers, &key);
-		if (cipher && cipher->object) {
-			tls_key.object = cipher->object;
-			tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
-			if (tls && tls->born == cipher->born) {
-				tls_bind(tls, t->sk, conn, tls_key.tgid);
-				tls_report_bound(who, tls, tls_key.object, cipher->source);
-			}
-			bpf_map_delete_elem(&ciphers, &key);
-			return false;
-		}
-		offset += size;
-		if (offset >= length)
-			return false;
+	found = cipher_find(key.tgid, address, length);
+	if (!found || !cipher_key(&key, found, length - (found - address)))
+		return false;
+	cipher = bpf_map_lookup_elem(&ciphers, &key);
+	if (!cipher || !cipher->object)
+		return false;
+	tls_key.object = cipher->object;
+	tls = bpf_map_lookup_elem(&tls_conns, &tls_key);
+	if (tls && tls->born == cipher->born) {
+		tls_bind(tls, t->sk, conn, tls_key.tgid);
+		tls_report_bound(who, tls, tls_key.object, cipher->source);
 	}
+	bpf_map_delete_elem(&ciphers, &key);
 	return false;
 }
 

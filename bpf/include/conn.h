@@ -291,7 +291,7 @@ static __always_inline void report(void *ctx, const struct who *who, struct tran
 	of_tls = transfer_of_tls(who, t, conn);
 	if (want_flows)
 		flow_begin(t, conn);
-	if ((of_tls || !want_tcp) && !(conn->flags & CONN_HELLO))
+	if ((of_tls || !want_tcp) && !(want_flows && conn->flags & CONN_HELLO))
 		return;
 	if (!of_tls && last_cipher && t->direction == DIRECTION_SEND)
 		cipher_sent(who, t, conn);

@@ -47,6 +47,18 @@ static __always_inline __u64 wakeup_flags(void)
 	return BPF_RB_FORCE_WAKEUP - ((waiting - wakeup_bytes) >> 63);
 }
 
+/*
+ * To the verifier x may be anything afterwards: what came about in several ways
+ * goes on in one, where it would walk all that follows once for each.
+ */
+#define FORGET(x, unknown)                                                         \
+	do {                                                                       \
+		__u64 value = (x);                                                 \
+                                                                                   \
+		asm volatile("%0 ^= %1\n\t%0 ^= %1" : "+r"(value) : "r"(unknown)); \
+		(x) = value;                                                       \
+	} while (0)
+
 /* A record without payload. */
 static __always_inline void emit_bare(const struct record *head)
 {
@@ -168,6 +180,7 @@ static __always_inline bool emit_one(struct job *job)
 		n = CHUNK_MAX;
 	else if (n > CHUNK_LARGE)
 		n = CHUNK_LARGE;
+	FORGET(n, address);
 	if (n <= 256)
 		EMIT_CLASS(256);
 	else if (n <= 1024)
@@ -178,6 +191,7 @@ static __always_inline bool emit_one(struct job *job)
 		EMIT_CLASS(CHUNK_LARGE);
 	else
 		EMIT_CLASS(CHUNK_MAX);
+	FORGET(n, address);
 	job->head.offset += n;
 	cursor->offset += n;
 	job->quota -= n;

@@ -1,6 +1,7 @@
 //! The cgroups that the kernel side watches for `--container`: those that are
 //! there at the start, what is in them, and those that come later.
 
+use std::collections::VecDeque;
 use std::os::unix::fs::MetadataExt as _;
 
 use anyhow::{Context as _, Result};
@@ -8,7 +9,11 @@ use libbpf_rs::btf::{Btf, types as btf};
 use libbpf_rs::{MapCore as _, MapFlags};
 
 use super::bpf::{HttpsniffSkel, OpenHttpsniffSkel, types};
-use crate::container::{Cgroup, Controller, Hierarchy, Selection, Tree};
+use crate::container::{Cgroup, Controller, Hierarchy, Selection, Tree, Wants};
+use crate::procfs;
+
+/// New cgroups that wait for their names to be read.
+const MAX_WAITING: usize = 4096;
 
 /// A cgroup that was made, or that is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub(super) struct Change {
 #[derive(Default)]
 pub(super) struct News {
     /// What to tell the user.
-    pub(super) notice: Option<String>,
+    pub(super) notices: Vec<String>,
     /// Processes whose start was not seen, because they were not watched yet.
     pub(super) joined: Vec<u32>,
 }
@@ -35,6 +40,10 @@ pub(super) struct News {
 pub(super) struct Containers {
     selection: Selection,
     hierarchies: Vec<Hierarchy>,
+    /// New cgroups that there was no time for yet.
+    waiting: VecDeque<Change>,
+    /// Those that there was never time for.
+    passed: u64,
 }
 
 impl Containers {
@@ -42,6 +51,8 @@ impl Containers {
         Self {
             selection,
             hierarchies: Tree::hierarchies(),
+            waiting: VecDeque::new(),
+            passed: 0,
         }
     }
 
@@ -63,28 +74,99 @@ impl Containers {
         self.selection.processes()
     }
 
-    /// Takes note of a change.
-    pub(super) fn changed(&mut self, skel: &HttpsniffSkel<'_>, change: &Change) -> Result<News> {
-        let mut news = News::default();
-        if change.gone {
-            news.notice = self.selection.ended(&change.path);
-            return Ok(news);
-        }
-        if !change.watched {
-            if !self.selection.wants(&change.path) {
-                return Ok(news);
+    /// Whether a process is in one of those that the kernel side watches. So is
+    /// one of which that cannot be told.
+    pub(super) fn hold(&self, skel: &HttpsniffSkel<'_>, pid: u32) -> bool {
+        let Some(text) = procfs::cgroups(pid) else {
+            return true;
+        };
+        let controller = self.selection.controller.as_ref().map(|c| c.hierarchy);
+        let mut unknown = false;
+        for (number, path) in text.lines().filter_map(hierarchy_and_path) {
+            if !(number == 0 && self.selection.unified || controller == Some(number)) {
+                continue;
             }
-            let Some(cgroup) = self.find(change) else {
-                return Ok(news);
-            };
-            watch(skel, &cgroup)
-                .with_context(|| format!("cannot watch the cgroup {}", cgroup.path))?;
-            news.joined = cgroup.processes();
-            let within = cgroup.descendants();
-            news.joined
-                .extend(within.iter().flat_map(Cgroup::processes));
+            match self.id_of(number, path) {
+                Some(id) => {
+                    let key = key(id, number);
+                    let watch = skel.maps.watched_cgroups.lookup(&key, MapFlags::ANY);
+                    if !matches!(watch, Ok(None)) {
+                        return true;
+                    }
+                }
+                None => unknown = true,
+            }
         }
-        news.notice = self.selection.started(&change.path);
+        unknown
+    }
+
+    /// The id of a cgroup; `None` if it cannot be seen, or is gone.
+    fn id_of(&self, hierarchy: u32, path: &str) -> Option<u64> {
+        let hierarchy = self.hierarchies.iter().find(|h| h.number == hierarchy)?;
+        // Above the root of httpsniff's own cgroup namespace.
+        if path.split('/').any(|part| part == "..") {
+            return None;
+        }
+        let directory = hierarchy.mount.join(path.trim_start_matches('/'));
+        std::fs::metadata(directory).ok().map(|m| m.ino())
+    }
+
+    /// Takes note of changes. What there is no time for waits for the next
+    /// call.
+    pub(super) fn changed(
+        &mut self,
+        skel: &HttpsniffSkel<'_>,
+        changes: impl IntoIterator<Item = Change>,
+    ) -> Result<News> {
+        let mut news = News::default();
+        for change in changes {
+            if change.gone {
+                self.selection.remove(change.hierarchy, change.id);
+                news.notices.extend(self.selection.ended(&change.path));
+            } else if change.watched {
+                if let Some(cgroup) = self.find(&change) {
+                    self.selection.add(cgroup);
+                }
+                news.notices.extend(self.selection.started(&change.path));
+            } else if self.selection.is_known(&change.path) {
+                self.waiting.push_front(change);
+            } else if self.waiting.len() < MAX_WAITING {
+                self.waiting.push_back(change);
+            } else {
+                self.passed += 1;
+                // Not a line for each.
+                if self.passed.is_power_of_two() {
+                    news.notices.push(format!(
+                        "containers start faster than their names can be read: {} were not \
+                         looked at by --container",
+                        self.passed
+                    ));
+                }
+            }
+        }
+        while let Some(change) = self.waiting.pop_front() {
+            // Gone again, as most are of those that waited long.
+            let Some(cgroup) = self.find(&change) else {
+                continue;
+            };
+            match self.selection.wants(&change.path) {
+                Wants::No => {}
+                Wants::Later => {
+                    self.waiting.push_front(change);
+                    break;
+                }
+                Wants::Yes => {
+                    watch(skel, &cgroup)
+                        .with_context(|| format!("cannot watch the cgroup {}", cgroup.path))?;
+                    news.joined.extend(cgroup.processes());
+                    let within = cgroup.descendants();
+                    news.joined
+                        .extend(within.iter().flat_map(Cgroup::processes));
+                    self.selection.add(cgroup);
+                    news.notices.extend(self.selection.started(&change.path));
+                }
+            }
+        }
         Ok(news)
     }
 
@@ -105,6 +187,13 @@ impl Containers {
             directory,
         })
     }
+}
+
+/// The number of the hierarchy and the path in a line of `/proc/PID/cgroup`.
+fn hierarchy_and_path(line: &str) -> Option<(u32, &str)> {
+    let (number, rest) = line.split_once(':')?;
+    let (_controllers, path) = rest.split_once(':')?;
+    Some((number.parse().ok()?, path))
 }
 
 /// Tells the programs where to look, before they are loaded.
@@ -206,4 +295,19 @@ fn place(cgroup: &Cgroup) -> Option<Vec<u8>> {
     place.extend_from_slice(name);
     place.resize(16 + NAME_MAX, 0);
     Some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_cgroups_are_read() {
+        let line = hierarchy_and_path;
+        assert_eq!(line("0::/a:b/c"), Some((0, "/a:b/c")));
+        assert_eq!(line("4:cpu,cpuacct:/"), Some((4, "/")));
+        for broken in ["", "0", "0:", "x::/", "-1::/"] {
+            assert_eq!(line(broken), None, "{broken}");
+        }
+    }
 }

@@ -26,6 +26,9 @@ pub(super) struct Kernel {
     pub(super) recvmsg_flags_arg: u32,
     /// kprobes by perf event.
     pub(super) kprobes: bool,
+    /// The functions of these names are there, not inlined.
+    pub(super) tcp_push: bool,
+    pub(super) tcp_cleanup_rbuf: bool,
     /// The raw tracepoints sock_send_length and sock_recv_length (6.3).
     pub(super) socket_tracepoints: bool,
 }
@@ -56,6 +59,8 @@ impl Kernel {
             // Lockdown "confidentiality" refuses them (LOCKDOWN_KPROBES).
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
                 && lockdown().as_deref() != Some("confidentiality"),
+            tcp_push: has_function(&types, "tcp_push"),
+            tcp_cleanup_rbuf: has_function(&types, "tcp_cleanup_rbuf"),
             socket_tracepoints: types
                 .type_by_name::<btf::Typedef<'_>>("btf_trace_sock_send_length")
                 .is_some(),
@@ -109,6 +114,10 @@ fn check_capabilities() -> Result<()> {
         );
     }
     bail!("capturing needs root (or CAP_BPF and CAP_PERFMON): run it with sudo")
+}
+
+fn has_function(types: &Btf<'_>, name: &str) -> bool {
+    types.type_by_name::<btf::Func<'_>>(name).is_some()
 }
 
 /// `tcp_recvmsg(sk, msg, len, nonblock, flags, addr_len)` until 5.18, then

@@ -88,6 +88,14 @@ impl Libraries {
         targets
     }
 
+    /// Looks thoroughly at a process that runs already and is watched only now:
+    /// the files that it has mapped were not looked into.
+    pub(super) fn joined(&mut self, pid: u32) -> Vec<Target> {
+        let mut targets = self.finder.executed(pid);
+        targets.extend(self.finder.every_file(pid, &mut Seen::default()));
+        targets
+    }
+
     /// Files were mapped. Those with the name of a TLS library are looked into
     /// at once, the others wait.
     pub(super) fn mapped(&mut self, mapped: Mapped) -> Vec<Target> {
@@ -110,8 +118,12 @@ impl Libraries {
 
     /// Processes whose other files may wait.
     pub(super) fn look_later(&mut self, pids: Vec<u32>) {
-        self.unlooked = pids;
-        self.seen = Seen::default();
+        if self.unlooked.is_empty() {
+            self.seen = Seen::default();
+        }
+        self.unlooked.extend(pids);
+        self.unlooked.sort_unstable();
+        self.unlooked.dedup();
     }
 
     /// Looks into the other files of those processes at once.

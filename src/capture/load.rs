@@ -43,6 +43,21 @@ fn set_up(open: &mut OpenHttpsniffSkel<'_>, settings: &Settings, kernel: Kernel)
         .events
         .set_max_entries(ring)
         .context("cannot set the size of the ring buffer")?;
+    // Tables that nothing is put into: their memory would be cleared for nothing.
+    for (table, wanted) in [
+        (&mut open.maps.flows, settings.tls_flows),
+        (
+            &mut open.maps.watched_cgroups,
+            settings.containers.is_some(),
+        ),
+        (&mut open.maps.calls, kernel.kprobes),
+    ] {
+        if !wanted {
+            table
+                .set_max_entries(1)
+                .context("cannot set the size of a table")?;
+        }
+    }
     let Some(rodata) = open.maps.rodata_data.as_deref_mut() else {
         return Ok(());
     };
@@ -89,10 +104,13 @@ fn choose(
         (&mut progs.tcp_sendpage_enter, kprobe),
         (&mut progs.tcp_sendmsg_locked_enter, kprobe),
         (&mut progs.tcp_push_enter, kprobe),
-        (&mut progs.tcp_sendmsg_exit, kprobe),
+        (&mut progs.tcp_sendmsg_exit, kprobe && !kernel.tcp_push),
         (&mut progs.tcp_recvmsg_enter, kprobe),
         (&mut progs.tcp_cleanup_rbuf_enter, kprobe),
-        (&mut progs.tcp_recvmsg_exit, kprobe),
+        (
+            &mut progs.tcp_recvmsg_exit,
+            kprobe && !kernel.tcp_cleanup_rbuf,
+        ),
         (&mut progs.tcp_splice_read_enter, kprobe),
         (&mut progs.tls_emitter, single),
         (&mut progs.tls_single_enter, single && kernel.cookies),

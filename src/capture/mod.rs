@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -25,6 +26,7 @@ use crate::tls::find::Finder;
 use crate::tls::{Abi, Returns};
 use crate::tls_flow::Unread;
 
+mod ahead;
 mod attach;
 mod bpf;
 mod check;
@@ -43,6 +45,7 @@ mod record;
 
 pub use check::check;
 
+use ahead::Ahead;
 use attach::{Links, Tls};
 use bpf::{HttpsniffSkel, types};
 use containers::Containers;
@@ -203,7 +206,25 @@ impl Capture {
         let kernel = Kernel::probe()?;
         let mut notices = Vec::new();
         let plaintext = choose(settings, kernel, &mut notices)?;
-        let skel = load::load(settings, kernel, plaintext)?;
+        let containers = settings.containers.clone().map(Containers::new);
+        // Before the look at /proc, so that nothing falls in between.
+        let mappings = Mappings::open().ok().filter(|_| !settings.no_tls);
+        let mut libraries = Libraries::default();
+        choose_returns(&mut libraries, settings, kernel);
+        let (skel, ahead) = thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                if settings.no_tls {
+                    return Ok(Ahead::default());
+                }
+                let pids = to_look_at(settings, containers.as_ref());
+                ahead::look(settings, &mut libraries, pids)
+            });
+            let skel = load::load(settings, kernel, plaintext);
+            let ahead = looking.join();
+            (skel, ahead)
+        });
+        let skel = skel?;
+        let ahead = ahead.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         let shared = Rc::new(RefCell::new(Shared {
             decoder: Decoder::new(settings.redact.clone(), settings.tls_flows),
             handler: None,
@@ -215,12 +236,12 @@ impl Capture {
             ring,
             shared,
             skel,
-            libraries: Libraries::default(),
-            mappings: None,
+            libraries,
+            mappings,
             kernel,
             settings: settings.clone(),
             detached: false,
-            containers: settings.containers.clone().map(Containers::new),
+            containers,
             named: Vec::new(),
             notices,
             unread: Vec::new(),
@@ -236,20 +257,9 @@ impl Capture {
             capture.watch(pid, settings.follow)?;
         }
         if !settings.no_tls {
-            // Before the look at /proc, so that nothing falls in between.
-            capture.mappings = Mappings::open().ok();
-            capture.choose_returns();
-            capture.attach_libraries()?;
+            capture.attach_libraries(ahead)?;
         }
         Ok(capture)
-    }
-
-    /// Return probes, unless they are not wanted or would do harm.
-    fn choose_returns(&mut self) {
-        if self.settings.no_uretprobes || !self.kernel.uretprobes_are_safe() {
-            self.libraries.finder.returns = Returns::Exits;
-        }
-        self.libraries.finder.sparing = !self.kernel.cookies;
     }
 
     /// Detaches from all TLS libraries and attaches to those that are there:
@@ -260,8 +270,10 @@ impl Capture {
     pub fn reattach(&mut self) -> Result<()> {
         self.links.detach_tls();
         self.libraries.finder = Finder::default();
-        self.choose_returns();
-        self.attach_libraries()
+        choose_returns(&mut self.libraries, &self.settings, self.kernel);
+        let pids = self.all_watched();
+        let ahead = ahead::look(&self.settings, &mut self.libraries, pids)?;
+        self.attach_libraries(ahead)
     }
 
     fn watch_users(&self) -> Result<()> {
@@ -275,25 +287,24 @@ impl Capture {
         Ok(())
     }
 
-    /// Attaches to every TLS library that is there already.
-    fn attach_libraries(&mut self) -> Result<()> {
-        for named in self.settings.libraries.clone() {
-            let targets = self.libraries.finder.file(&named)?;
-            self.attach(targets, true)?;
+    /// Attaches to every TLS library that is there already: what was found
+    /// ahead and what has come since.
+    fn attach_libraries(&mut self, ahead: Ahead) -> Result<()> {
+        self.attach(ahead.named, true)?;
+        self.attach(ahead.targets, false)?;
+        let mut fresh = self.all_watched();
+        if self.mappings.is_some() {
+            // What the others have mapped since is told of.
+            fresh.retain(|pid| !ahead.pids.contains(pid));
         }
-        let mut targets = self.libraries.finder.system();
-        if let Some(path) = &self.settings.prepare {
-            targets.extend(self.libraries.finder.executable(path));
+        let targets = ahead::processes(&self.settings, &mut self.libraries, fresh);
+        self.attach(targets, false)?;
+        self.attach_new_mappings()?;
+        while self.settings.selects_pids() && self.libraries.is_behind() {
+            let targets = self.libraries.look_on(true);
+            self.attach(targets, false)?;
         }
-        let pids = self.all_watched();
-        for pid in &pids {
-            targets.extend(self.libraries.finder.process(*pid));
-        }
-        self.libraries.look_later(pids);
-        if self.settings.selects_pids() {
-            targets.extend(self.libraries.look_now());
-        }
-        self.attach(targets, false)
+        Ok(())
     }
 
     /// Attaches to files; what cannot be attached to is an error for a file
@@ -388,24 +399,37 @@ impl Capture {
 
     /// The processes whose libraries matter.
     fn all_watched(&self) -> Vec<u32> {
-        if self.settings.selects_pids() {
+        let mut pids = if self.settings.selects_pids() {
             self.watched()
         } else if let Some(containers) = &self.containers {
             containers.processes()
         } else {
             procfs::all()
-        }
+        };
+        pids.retain(|pid| self.is_of_watched_user(*pid));
+        pids
     }
 
-    /// Whether the libraries of a process matter.
+    /// Whether the libraries of a process matter. A probe costs all who use
+    /// its file: a file of which only others are told is left alone.
     fn is_watched(&self, pid: u32) -> bool {
-        !self.settings.selects_pids()
+        let is_named = !self.settings.selects_pids()
             || self
                 .skel
                 .maps
                 .watched
                 .lookup(&pid.to_ne_bytes(), MapFlags::ANY)
-                .is_ok_and(|value| value.is_some())
+                .is_ok_and(|value| value.is_some());
+        let containers = self.containers.as_ref();
+        is_named
+            && self.is_of_watched_user(pid)
+            && containers.is_none_or(|containers| containers.hold(&self.skel, pid))
+    }
+
+    fn is_of_watched_user(&self, pid: u32) -> bool {
+        let uids = &self.settings.uids;
+        // One that is gone needs no probe; it is not for this to say.
+        uids.is_empty() || procfs::may_be_of(pid, uids).unwrap_or(true)
     }
 
     /// Waits up to `timeout` for records and hands each to `handle` in the
@@ -550,7 +574,7 @@ impl Capture {
             self.attach(targets, false)?;
         }
         for pid in joined {
-            let targets = self.libraries.executed(pid, false);
+            let targets = self.libraries.joined(pid);
             self.attach(targets, false)?;
         }
         for pid in seen_tls {
@@ -621,16 +645,13 @@ impl Capture {
     /// Units and containers that start or end. Gives the processes that are
     /// watched only now, although they run already.
     fn follow_cgroups(&mut self) -> Result<Vec<u32>> {
-        let mut joined = Vec::new();
         let Some(containers) = &mut self.containers else {
-            return Ok(joined);
+            return Ok(Vec::new());
         };
-        for change in self.shared.borrow_mut().decoder.take_cgroups() {
-            let news = containers.changed(&self.skel, &change)?;
-            self.notices.extend(news.notice);
-            joined.extend(news.joined);
-        }
-        Ok(joined)
+        let changes = self.shared.borrow_mut().decoder.take_cgroups();
+        let news = containers.changed(&self.skel, changes)?;
+        self.notices.extend(news.notices);
+        Ok(news.joined)
     }
 
     /// These connections' bytes need not be copied any more; they are still
@@ -704,6 +725,34 @@ impl Capture {
     /// Processes whose connections were seen to be TLS since the last call.
     pub fn take_unread(&mut self) -> Vec<UnreadTls> {
         std::mem::take(&mut self.unread)
+    }
+}
+
+/// Return probes, unless they are not wanted or would do harm.
+fn choose_returns(libraries: &mut Libraries, settings: &Settings, kernel: Kernel) {
+    if settings.no_uretprobes || !kernel.uretprobes_are_safe() {
+        libraries.finder.returns = Returns::Exits;
+    }
+    libraries.finder.sparing = !kernel.cookies;
+}
+
+/// The processes whose libraries matter, before the kernel side knows them.
+fn to_look_at(settings: &Settings, containers: Option<&Containers>) -> Vec<u32> {
+    if settings.selects_pids() {
+        let mut pids = settings.pids.clone();
+        if settings.follow {
+            pids.extend(
+                settings
+                    .pids
+                    .iter()
+                    .flat_map(|pid| procfs::descendants(*pid)),
+            );
+        }
+        pids
+    } else if let Some(containers) = containers {
+        containers.processes()
+    } else {
+        procfs::all()
     }
 }
 

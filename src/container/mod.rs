@@ -6,6 +6,7 @@
 //! the inode number of its directory. Machines with version 2 have one
 //! hierarchy; those with version 1 one per controller, and hybrid ones both.
 
+mod budget;
 mod name;
 mod names;
 mod select;
@@ -15,7 +16,7 @@ mod tree;
 
 pub use name::ContainerName;
 pub use names::Names;
-pub use select::{NotFound, Selection};
+pub use select::{NotFound, Selection, Wants};
 pub use tree::{Cgroup, Controller, Hierarchy, Tree};
 
 /// How much of an id is shown, as `docker ps` does.

@@ -9,15 +9,19 @@
 //!
 //! Some lie in users' own folders and may hold anything: what they say is
 //! believed of that user's own containers only, every file is read up to a
-//! bound, and what is not as expected says nothing.
+//! bound, no more of it is remembered than a bound, and what is not as expected
+//! says nothing.
 
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 use rustix::fs::{Mode, OFlags};
 use serde_json::{Map, Value};
+
+use super::budget::Budget;
 
 /// Bytes read of a file of the system's, and of one in a user's folder.
 const MAX_FILE: usize = 8 << 20;
@@ -25,6 +29,16 @@ const MAX_USERS_FILE: usize = 1 << 20;
 /// Entries of a directory, containers of a list and accounts that are looked
 /// at.
 const MAX_ENTRIES: usize = 4096;
+/// Containers that are remembered: those of a machine that keeps many.
+pub(super) const MAX_KNOWN: usize = 16_384;
+/// Bytes of a name or id. The longest that Kubernetes makes is POD/CONTAINER
+/// of 253 and 63.
+pub(super) const MAX_NAME: usize = 512;
+/// Names that one file gives one container, and files of one owner that are
+/// heard about it.
+const MAX_NAMES: usize = 16;
+/// Drivers of one graph root.
+const MAX_DRIVERS: usize = 16;
 
 /// Docker's data folders: the usual one and that of the snap.
 const DOCKER: [&str; 2] = ["/var/lib/docker", "/var/snap/docker/common/var-lib-docker"];
@@ -67,7 +81,18 @@ struct Known {
 pub struct Names {
     root: PathBuf,
     sources: Vec<Source>,
-    known: FxHashMap<String, Vec<Known>>,
+    known: FxHashMap<String, Container>,
+    /// Containers that were ever remembered.
+    remembered: u64,
+    budget: Budget,
+}
+
+/// What is remembered of a container.
+#[derive(Clone, Debug, Default)]
+struct Container {
+    known: Vec<Known>,
+    /// How many were remembered before it.
+    after: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -91,7 +116,7 @@ impl Names {
         Self {
             root: root.to_owned(),
             sources: sources(root),
-            known: FxHashMap::default(),
+            ..Self::default()
         }
     }
 
@@ -105,15 +130,12 @@ impl Names {
         names
     }
 
-    /// The name to show of a container, read once.
+    /// The name to show of a container, read once. None for so many that
+    /// there is no time to read them.
     pub fn first(&mut self, id: &str, path: &str) -> Option<String> {
-        if !self.known.contains_key(id) {
-            if self.known.len() >= MAX_ENTRIES {
-                self.known.clear();
-            }
-            self.look_again(id);
+        if !self.known.contains_key(id) && self.look_again(id) {
             // Nor is it read again when there is none.
-            self.known.entry(id.to_owned()).or_default();
+            self.remember(id);
         }
         self.of(id, path).next().map(str::to_owned)
     }
@@ -121,9 +143,9 @@ impl Names {
     /// What the container with this id and this cgroup path is called, the
     /// name to show first.
     pub fn of<'a>(&'a self, id: &str, path: &'a str) -> impl Iterator<Item = &'a str> {
-        let known = self.known.get(id).map(Vec::as_slice).unwrap_or_default();
+        let known = self.known.get(id).into_iter();
         known
-            .iter()
+            .flat_map(|container| &container.known)
             .filter(move |known| known.owner.is_none_or(|uid| is_of_user(path, uid)))
             .flat_map(|known| &known.names)
             .map(String::as_str)
@@ -133,7 +155,7 @@ impl Names {
     pub fn ids<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.known
             .iter()
-            .filter(move |(_, known)| known.iter().any(|k| k.names.iter().any(|n| n == name)))
+            .filter(move |(_, container)| container.is_called(name))
             .map(|(id, _)| id.as_str())
     }
 
@@ -142,7 +164,7 @@ impl Names {
         let is_it = |k: &Known, name| k.owner.is_none() && k.names.iter().any(|n| n == name);
         self.known
             .iter()
-            .filter(move |(_, known)| known.iter().any(|k| is_it(k, name)))
+            .filter(move |(_, container)| container.known.iter().any(|k| is_it(k, name)))
             .map(|(id, _)| id.as_str())
     }
 
@@ -169,12 +191,34 @@ impl Names {
         })
     }
 
-    /// Reads again what is said of one container.
-    pub fn look_again(&mut self, id: &str) {
+    /// Remembers only the containers that are called like one of these.
+    pub fn keep(&mut self, names: &[&str]) {
+        self.known
+            .retain(|_, container| names.iter().any(|name| container.is_called(name)));
+    }
+
+    /// Remembers nothing of a container.
+    pub fn forget(&mut self, id: &str) {
+        self.known.remove(id);
+    }
+
+    /// Reads again what is said of one container; `false` if too much time
+    /// went into that lately, and it is to be asked for later.
+    pub fn look_again(&mut self, id: &str) -> bool {
         self.known.remove(id);
         // An id is part of a path from here on.
         if id.is_empty() || !id.bytes().all(|c| c.is_ascii_alphanumeric()) {
-            return;
+            return true;
+        }
+        let start = Instant::now();
+        if !self.budget.allows(start) {
+            return false;
+        }
+        if self.known.len() >= MAX_KNOWN {
+            let oldest = self.known.iter().min_by_key(|(_, c)| c.after);
+            if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+                self.known.remove(&id);
+            }
         }
         for source in self.sources.clone() {
             match source.kind {
@@ -187,6 +231,8 @@ impl Names {
                 }
             }
         }
+        self.budget.spend(start.elapsed());
+        true
     }
 
     fn all_of(&mut self, source: &Source) {
@@ -225,10 +271,9 @@ impl Names {
 
     /// The lists, and what CRI-O notes beside them.
     fn storage(&mut self, source: &Source, only: Option<&str>) {
-        for folder in entries(&source.folder) {
-            if !folder.ends_with("-containers") {
-                continue;
-            }
+        let folders = entries(&source.folder).into_iter();
+        let folders = folders.filter(|folder| folder.ends_with("-containers"));
+        for folder in folders.take(MAX_DRIVERS) {
             let folder = source.folder.join(folder);
             for list in ["containers.json", "volatile-containers.json"] {
                 let Some(Value::Array(list)) = json(&folder.join(list), source.owner) else {
@@ -246,6 +291,8 @@ impl Names {
                         .into_iter()
                         .flatten()
                         .filter_map(Value::as_str)
+                        .filter(|name| is_short(name))
+                        .take(MAX_NAMES)
                         .map(str::to_owned)
                         .collect();
                     self.add(id, names, source.owner);
@@ -276,13 +323,46 @@ impl Names {
     }
 
     fn add(&mut self, id: &str, mut names: Vec<String>, owner: Option<u32>) {
-        names.retain(|name| !name.is_empty());
+        names.retain(|name| !name.is_empty() && is_short(name));
+        names.truncate(MAX_NAMES);
         if names.is_empty() {
             return;
         }
-        let known = self.known.entry(id.to_owned()).or_default();
-        known.push(Known { names, owner });
+        if let Some(container) = self.remember(id)
+            // Nobody's lists keep others from being heard.
+            && container.known.iter().filter(|k| k.owner == owner).count() < MAX_NAMES
+        {
+            container.known.push(Known { names, owner });
+        }
     }
+
+    /// The entry of a container; `None` if there is no room for it.
+    fn remember(&mut self, id: &str) -> Option<&mut Container> {
+        if !self.known.contains_key(id) {
+            if !is_short(id) || self.known.len() >= MAX_KNOWN {
+                return None;
+            }
+            let container = Container {
+                known: Vec::new(),
+                after: self.remembered,
+            };
+            self.known.insert(id.to_owned(), container);
+            self.remembered += 1;
+        }
+        self.known.get_mut(id)
+    }
+}
+
+impl Container {
+    fn is_called(&self, name: &str) -> bool {
+        let mut names = self.known.iter().flat_map(|known| &known.names);
+        names.any(|n| n == name)
+    }
+}
+
+/// A longer one is nobody's name or id.
+const fn is_short(name: &str) -> bool {
+    name.len() <= MAX_NAME
 }
 
 /// What Kubernetes calls it, by the annotations of containerd, of CRI-O and of

@@ -13,6 +13,8 @@ use super::{SHORT_ID, short};
 pub(super) const SHORTEST_PREFIX: usize = 3;
 /// Containers that an error lists.
 const LISTED: usize = 6;
+/// Cgroups that are remembered before those that are gone are looked for.
+const MANY_CGROUPS: usize = 1024;
 /// What the names of systemd's units end with that have cgroups (systemd.unit(5)).
 const UNITS: [&str; 6] = [".service", ".scope", ".slice", ".socket", ".mount", ".swap"];
 /// Controllers of version 1 in the order in which they are used: the first
@@ -62,6 +64,16 @@ enum Meaning {
     Path(String),
 }
 
+impl Meaning {
+    /// The name, if it is by name.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Name(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Wanted {
     /// As typed.
@@ -73,6 +85,17 @@ struct Wanted {
     ran: bool,
 }
 
+/// Whether a cgroup is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Ask again later: too many were asked for in a short time.
+    Later,
+}
+
 /// All that `--container` asks for.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -82,8 +105,8 @@ pub struct Selection {
     pub unified: bool,
     /// A hierarchy of version 1 is.
     pub controller: Option<Controller>,
-    /// The cgroups that were there at the start, in these hierarchies, none
-    /// within another.
+    /// The cgroups that are there, in these hierarchies; of those that were
+    /// there at the start none is within another.
     pub cgroups: Vec<Cgroup>,
     /// Where those that do not run are likely to be when they do: cgroups
     /// that are not there, their ids 0.
@@ -110,7 +133,11 @@ impl Selection {
     ///
     /// # Errors
     /// What was typed and why it cannot be used.
-    pub fn among(typed: &[String], tree: &Tree, names: Names) -> Result<Self, (String, NotFound)> {
+    pub fn among(
+        typed: &[String],
+        tree: &Tree,
+        mut names: Names,
+    ) -> Result<Self, (String, NotFound)> {
         let mut notes = Vec::new();
         let mut wanted = Vec::new();
         let mut found: Vec<Vec<&Cgroup>> = Vec::new();
@@ -154,6 +181,8 @@ impl Selection {
         cgroups.retain(|c| !all.iter().any(|other| c.is_within(other)));
         cgroups.sort_by_key(|c| (c.hierarchy, c.id));
         cgroups.dedup();
+        let called: Vec<&str> = wanted.iter().filter_map(|w| w.meaning.name()).collect();
+        names.keep(&called);
         Ok(Self {
             wanted,
             names,
@@ -184,17 +213,57 @@ impl Selection {
 
     /// Whether a cgroup that was just made is one of a container or unit that
     /// is wanted.
-    pub fn wants(&mut self, path: &str) -> bool {
-        let container = container_of_path(path);
-        if let Some(id) = &container
-            && self
-                .wanted
-                .iter()
-                .any(|w| matches!(w.meaning, Meaning::Name(_)))
-        {
-            self.names.look_again(id);
+    pub fn wants(&mut self, path: &str) -> Wants {
+        if self.is_known(path) {
+            return Wants::Yes;
         }
-        self.index(path).is_some()
+        let by_name = |w: &Wanted| w.meaning.name().is_some();
+        if let Some(id) = container_of_path(path)
+            && self.wanted.iter().any(by_name)
+        {
+            if !self.names.look_again(&id) {
+                return Wants::Later;
+            }
+            // Others' names are not remembered, however many come.
+            if self.index(path).is_none() {
+                self.names.forget(&id);
+            }
+        }
+        if self.index(path).is_some() {
+            Wants::Yes
+        } else {
+            Wants::No
+        }
+    }
+
+    /// Whether it is wanted whatever files say.
+    #[must_use]
+    pub fn is_known(&self, path: &str) -> bool {
+        let index = self.index(path);
+        index
+            .and_then(|index| self.wanted.get(index))
+            .is_some_and(|wanted| wanted.meaning.name().is_none())
+    }
+
+    #[cfg(test)]
+    pub(super) fn names_known(&self) -> usize {
+        self.names.begun("").count()
+    }
+
+    /// Takes note of a cgroup that is wanted and was made later.
+    pub fn add(&mut self, cgroup: Cgroup) {
+        self.remove(cgroup.hierarchy, cgroup.id);
+        if self.cgroups.len() >= MANY_CGROUPS {
+            // Of some it was lost that they are gone.
+            self.cgroups.retain(|cgroup| cgroup.directory.is_dir());
+        }
+        self.cgroups.push(cgroup);
+    }
+
+    /// A cgroup is gone.
+    pub fn remove(&mut self, hierarchy: u32, id: u64) {
+        self.cgroups
+            .retain(|c| (c.hierarchy, c.id) != (hierarchy, id));
     }
 
     /// A cgroup that is wanted is there now; what to tell the user.

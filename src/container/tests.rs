@@ -374,15 +374,15 @@ fn what_starts_again_is_recognised() {
     );
     machine.docker(&new, "web");
     machine.docker(&other, "db");
-    assert!(!selection.wants(&format!("/docker/{other}")));
-    assert!(!selection.wants("/system.slice/other.service"));
+    assert_eq!(selection.wants(&format!("/docker/{other}")), Wants::No);
+    assert_eq!(selection.wants("/system.slice/other.service"), Wants::No);
     let new = format!("/docker/{new}");
-    assert!(selection.wants(&new));
+    assert_eq!(selection.wants(&new), Wants::Yes);
     assert_eq!(
         selection.started(&new).as_deref(),
         Some("web runs again: b00000000000")
     );
-    assert!(selection.wants("/user.slice/nginx.service"));
+    assert_eq!(selection.wants("/user.slice/nginx.service"), Wants::Yes);
 }
 
 #[test]
@@ -439,9 +439,134 @@ fn what_does_not_run_yet_is_awaited() {
         NotFound::Ambiguous("abc100000000000000000000, abc200000000000000000000".to_owned())
     );
     let mut selection = machine.select(&["web"]).unwrap();
-    assert!(selection.wants(&scope));
+    assert_eq!(selection.wants(&scope), Wants::Yes);
     assert_eq!(
         selection.started(&scope).as_deref(),
         Some("web runs: abc100000000")
     );
+}
+
+#[test]
+fn what_starts_later_is_among_the_processes() {
+    let (old, new) = (id("a"), id("b"));
+    let (old, new) = (format!("/docker/{old}"), format!("/docker/{new}"));
+    let machine = Machine::new(&[]);
+    machine.docker(&id("a"), "web");
+    machine.docker(&id("b"), "web");
+    machine.cgroup("unified", &old, Some(11));
+    let mut selection = machine.select(&["web"]).unwrap();
+    assert_eq!(selection.processes(), [11]);
+    machine.cgroup("unified", &new, Some(22));
+    machine.cgroup("unified", &format!("{new}/within"), Some(23));
+    let at = |path: &str| {
+        let tree = machine.tree();
+        tree.cgroups.into_iter().find(|c| c.path == path).unwrap()
+    };
+    let (old, new) = (at(&old), at(&new));
+    for _ in 0..2 {
+        selection.add(new.clone());
+        assert_eq!(selection.cgroups.len(), 2);
+    }
+    assert_eq!(selection.processes(), [11, 22, 23]);
+    selection.remove(old.hierarchy, old.id);
+    assert_eq!(selection.processes(), [22, 23]);
+    // That others are gone is not heard of.
+    for id in 0..2000 {
+        let directory = old.directory.join("gone");
+        selection.add(Cgroup {
+            id,
+            directory,
+            ..old.clone()
+        });
+    }
+    assert!(selection.cgroups.len() <= 1024 + 1);
+    assert_eq!(selection.processes(), [22, 23]);
+}
+
+#[test]
+fn what_is_remembered_of_names_is_bounded() {
+    let machine = Machine::new(&[]);
+    let long = "x".repeat(513);
+    let list: Vec<String> = (0..20).map(|n| format!(r#""n{n}""#)).collect();
+    let storage = "/var/lib/containers/storage/overlay-containers/containers.json";
+    machine.write(
+        storage,
+        &format!(
+            r#"[{{"id":"{}","names":["{long}",{}]}},{{"id":"{long}","names":["y"]}}]"#,
+            id("a"),
+            list.join(",")
+        ),
+    );
+    let names = Names::read(machine.root.path());
+    let known: Vec<&str> = names.of(&id("a"), "/").collect();
+    assert_eq!((known.len(), known.first()), (16, Some(&"n0")));
+    assert_eq!(names.ids("y").count(), 0);
+    // One container in a list many times over.
+    let one = format!(r#"{{"id":"{}","names":["web"]}}"#, id("b"));
+    machine.write(storage, &format!("[{}]", vec![one.as_str(); 100].join(",")));
+    let names = Names::read(machine.root.path());
+    assert_eq!(names.of(&id("b"), "/").count(), 16);
+}
+
+#[test]
+fn more_containers_than_are_remembered() {
+    let machine = Machine::new(&[]);
+    machine.docker(&id("a"), "web");
+    machine.docker(&id("b"), "db");
+    let mut names = Names::read(machine.root.path());
+    let (a, b) = (id("a"), id("b"));
+    for n in 0..40_000 {
+        names.first(&format!("{n:064}"), "/");
+    }
+    assert!(names.begun("").count() <= names::MAX_KNOWN);
+    assert!(names.begun("").count() > 1);
+    // Room is made for the newest.
+    let web = || names.first(&a, "/").as_deref() == Some("web");
+    assert!(until(web));
+    assert!(until(|| names.look_again(&b)));
+    assert_eq!(names.of(&b, "/").next(), Some("db"));
+    names.keep(&["db"]);
+    assert_eq!(names.begun("").collect::<Vec<_>>(), [&b]);
+    names.forget(&b);
+    assert_eq!(names.begun("").count(), 0);
+}
+
+#[test]
+fn others_names_are_not_remembered() {
+    let machine = Machine::new(&[]);
+    machine.docker(&id("a"), "web");
+    machine.docker(&id("b"), "db");
+    let mut selection = machine.select(&["web"]).unwrap();
+    for _ in 0..2 {
+        assert_eq!(selection.wants(&format!("/docker/{}", id("b"))), Wants::No);
+        assert_eq!(selection.names_known(), 1);
+    }
+    assert_eq!(selection.wants(&format!("/docker/{}", id("a"))), Wants::Yes);
+}
+
+/// A file that takes long to read is not read for every container at once.
+#[test]
+fn reading_names_leaves_time() {
+    let machine = Machine::new(&[]);
+    machine.docker(&id("a"), "web");
+    let filler = vec!["0"; 1 << 17].join(",");
+    machine.write(
+        "/var/lib/containers/storage/overlay-containers/containers.json",
+        &format!("[{filler}]"),
+    );
+    let mut selection = machine.select(&["web"]).unwrap();
+    let path = format!("/docker/{}", id("a"));
+    assert!(until(|| selection.wants(&path) == Wants::Later));
+    assert!(until(|| selection.wants(&path) == Wants::Yes));
+}
+
+/// Waits for what comes with time, a minute at most.
+fn until(mut is_so: impl FnMut() -> bool) -> bool {
+    let start = std::time::Instant::now();
+    while start.elapsed().as_secs() < 60 {
+        if is_so() {
+            return true;
+        }
+    }
+    false
 }

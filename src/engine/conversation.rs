@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::TlsFlows;
 use super::core::Core;
+use super::h2::H2;
 use super::open::Open;
 use super::side::{Body, Side, State, Tunnel, Waiting};
 use crate::event::{ConnectionInfo, Direction, MissingReason, Source, Timestamp};
@@ -29,7 +30,7 @@ pub(super) enum Protocol {
     Unknown,
     /// HTTP/1.0 or 1.1.
     Http1,
-    /// HTTP/2 by its preface; not read yet.
+    /// HTTP/2.
     Http2,
     /// TLS on a socket.
     Tls,
@@ -40,7 +41,7 @@ pub(super) enum Protocol {
 impl Protocol {
     /// Whether the connection is left alone from now on.
     pub(super) fn is_muted(self) -> bool {
-        matches!(self, Self::Http2 | Self::Tls | Self::Other)
+        matches!(self, Self::Tls | Self::Other)
     }
 }
 
@@ -58,6 +59,10 @@ pub(super) struct Conversation {
     pub(super) requests: Option<Direction>,
     sides: [Side; 2],
     pub(super) queue: VecDeque<Open>,
+    /// Reads both directions, once they are HTTP/2.
+    pub(super) h2: Option<Box<H2>>,
+    /// Events before recognition that look like frames of HTTP/2.
+    pub(super) framed: u32,
     pub(super) ordinal: u64,
     /// The exchange after which the connection became something else.
     pub(super) tunnel: Option<u64>,
@@ -116,6 +121,8 @@ impl Conversation {
             requests: None,
             sides: [Side::new(info.from_start), Side::new(info.from_start)],
             queue: VecDeque::new(),
+            h2: None,
+            framed: 0,
             ordinal: 0,
             tunnel: None,
             wire_given: false,
@@ -216,7 +223,7 @@ impl Conversation {
                     State::Tunnel(super::side::Tunnel::Tls)
                 );
             match self.protocol {
-                Protocol::Http1 if wanted => core.lose(reason, length),
+                Protocol::Http1 | Protocol::Http2 if wanted => core.lose(reason, length),
                 Protocol::Unknown => self.early_lost.push((reason, length)),
                 _ => {}
             }
@@ -233,6 +240,9 @@ impl Conversation {
     ) -> io::Result<()> {
         if self.protocol.is_muted() {
             return Ok(());
+        }
+        if self.h2.is_some() {
+            return self.h2_item(core, direction, item);
         }
         let side = self.side(direction);
         if side.waiting.is_some() {
@@ -264,6 +274,11 @@ impl Conversation {
         mut cur: Cursor<'_>,
     ) -> io::Result<()> {
         while !cur.rest().is_empty() && !self.protocol.is_muted() {
+            if self.h2.is_some() {
+                let item = cur.item(usize::MAX);
+                cur.pass(cur.rest().len());
+                return self.h2_item(core, direction, item);
+            }
             let side = self.side(direction);
             if side.waiting.is_some() {
                 let item = cur.item(usize::MAX);
@@ -276,7 +291,7 @@ impl Conversation {
                 State::Body(_) => self.body_bytes(core, direction, &mut cur)?,
                 State::MaybeBody(rest) => self.maybe_body(core, direction, &mut cur, rest)?,
                 State::Tunnel(_) => self.tunnel_bytes(core, direction, &mut cur)?,
-                State::Ended => cur.pass(cur.rest().len()),
+                State::Frames | State::Ended => cur.pass(cur.rest().len()),
             }
         }
         self.hand_over(core, direction, &mut cur)
@@ -344,11 +359,18 @@ impl Conversation {
                 self.release(direction);
             }
         }
+        self.h2_expire(core, now)?;
         self.resume(core)
     }
 
     /// Gives out a request that is wanted and has no response yet.
     pub(super) fn pending(&mut self, core: &mut Core, ordinal: u64) -> io::Result<()> {
+        if let Some(h2) = &self.h2 {
+            return match h2.pending(ordinal) {
+                Some(exchange) => core.give_pending(exchange),
+                None => Ok(()),
+            };
+        }
         if let Some(open) = self.open(ordinal)
             && open.verdict == Verdict::Keep
             && open.exchange.response.is_none()
@@ -360,9 +382,11 @@ impl Conversation {
 
     /// Whether something waits for time to pass.
     pub(super) fn is_waiting(&self) -> bool {
-        self.sides
-            .iter()
-            .any(|s| s.waiting.is_some() && !s.store.is_empty())
+        self.h2.as_ref().is_some_and(|h2| h2.is_waiting())
+            || self
+                .sides
+                .iter()
+                .any(|s| s.waiting.is_some() && !s.store.is_empty())
     }
 
     /// Looks again at what is stored in directions whose wait is over.
@@ -400,7 +424,7 @@ impl Conversation {
         }
     }
 
-    /// The connection turned out to be no HTTP/1.
+    /// The connection turned out to be no HTTP.
     pub(super) fn mute(&mut self, core: &mut Core, protocol: Protocol) {
         self.protocol = protocol;
         if protocol != Protocol::Tls || core.config.tls_flows == TlsFlows::No {
@@ -410,16 +434,11 @@ impl Conversation {
             core.budget.give(std::mem::take(&mut side.charged));
             side.store = Default::default();
         }
-        match protocol {
-            Protocol::Tls => {
-                // What is read of it comes as a connection of its own.
-                core.stats.tls_connections += 1;
-                core.stats.connections = core.stats.connections.saturating_sub(1);
-            }
-            Protocol::Http2 => core.stats.http2_connections += 1,
-            _ => {}
-        }
-        if protocol != Protocol::Tls {
+        if protocol == Protocol::Tls {
+            // What is read of it comes as a connection of its own.
+            core.stats.tls_connections += 1;
+            core.stats.connections = core.stats.connections.saturating_sub(1);
+        } else {
             core.stats.other_bytes = core.stats.other_bytes.saturating_add(self.bytes);
         }
     }
@@ -455,12 +474,21 @@ impl Conversation {
 
     /// Counts bytes that are passed over in a search.
     pub(super) fn pass_over(&mut self, core: &mut Core, direction: Direction, bytes: u64) {
-        let known = self.protocol == Protocol::Http1;
+        let known = self.protocol != Protocol::Unknown;
         let side = self.side(direction);
         match side.search_reason {
             _ if !known => side.passed = side.passed.saturating_add(bytes),
             Some(reason) => core.lose(reason, bytes),
             None => core.stats.other_bytes = core.stats.other_bytes.saturating_add(bytes),
+        }
+    }
+
+    /// The scheme that a request has if it does not say.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.info.key.source.is_tls() {
+            "https"
+        } else {
+            "http"
         }
     }
 
@@ -479,6 +507,9 @@ impl Conversation {
         origin: &Origin<'_>,
     ) -> io::Result<()> {
         self.ending = Some(ending);
+        if self.h2.is_some() {
+            return self.h2_close(core, ending, origin);
+        }
         // Each round reads at least one message of what is stored.
         while self.sides.iter().any(|s| s.waiting.is_some()) {
             for direction in [Direction::Send, Direction::Receive] {

@@ -71,6 +71,8 @@ pub(super) struct Core {
     /// Requests that were given a second to be answered: when that is over,
     /// and which they are.
     pending: VecDeque<(Timestamp, ConnectionKey, u64)>,
+    /// What went wrong where it could not be said.
+    failed: Option<io::Error>,
     numbers: u64,
     sinks: Vec<(Wants, Box<dyn Sink>)>,
     /// Stands in for the filter.
@@ -90,6 +92,7 @@ impl Core {
             now: Timestamp::default(),
             muted: Vec::new(),
             pending: VecDeque::new(),
+            failed: None,
             numbers: 0,
             sinks,
             #[cfg(test)]
@@ -173,17 +176,21 @@ impl Core {
         Ok(())
     }
 
-    /// Gives out a message of an exchange that is wanted.
-    pub(super) fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
-        if !self.is_done() {
-            self.stats.messages += 1;
-            for (wants, sink) in &mut self.sinks {
-                if wants.messages {
-                    sink.message(exchange, message)?;
-                }
+    /// Gives out a message of an exchange that is wanted. A sink's error ends
+    /// the run with the next tick.
+    pub(super) fn message(&mut self, exchange: &Exchange, message: &Message<'_>) {
+        if self.is_done() || self.failed.is_some() {
+            return;
+        }
+        self.stats.messages += 1;
+        for (wants, sink) in &mut self.sinks {
+            if wants.messages
+                && let Err(error) = sink.message(exchange, message)
+            {
+                self.failed = Some(error);
+                return;
             }
         }
-        Ok(())
     }
 
     /// Counts an exchange that has ended and gives it out if it is wanted.
@@ -223,6 +230,9 @@ impl Core {
     }
 
     pub(super) fn tick(&mut self) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let now = self.now;
         self.sinks.iter_mut().try_for_each(|(_, s)| s.tick(now))
     }
@@ -230,7 +240,7 @@ impl Core {
     /// Finishes every sink, even if one fails; gives the first error.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         let now = self.now;
-        let mut result = Ok(());
+        let mut result = self.failed.take().map_or(Ok(()), Err);
         for (_, sink) in &mut self.sinks {
             result = result.and(sink.finish(now));
         }

@@ -27,7 +27,7 @@ impl Conversation {
             let ordinal = self.side(direction).current;
             let side = self.side(direction);
             let (n, done) = match &mut side.state {
-                State::Ended => return Ok(()),
+                State::Frames | State::Ended => return Ok(()),
                 State::Head | State::Search => {
                     return self.gap_between(core, direction, offset, origin, length, reason);
                 }

@@ -4,12 +4,14 @@ use std::io;
 
 use super::conversation::{Conversation, Cursor, Protocol};
 use super::core::Core;
-use super::open::Open;
+use super::h2::Begin;
+use super::open::{Open, Part};
 use super::side::{Body, State, Waiting};
 use crate::event::{Direction, Timestamp};
 use crate::exchange::{Exchange, Interim, Response, State as Ending, Times, Upgrade};
 use crate::filter::Verdict;
 use crate::flow::{Origin, Piece};
+use crate::http::h2;
 use crate::http::head::{self, HEAD_LIMIT, Head};
 use crate::http::start::{self, Kind, Start};
 use crate::output::Content as WireContent;
@@ -27,6 +29,8 @@ pub(super) enum Outcome {
     Message(Option<Vec<u8>>),
     /// It has to wait.
     Wait,
+    /// It is the preface of HTTP/2.
+    Http2,
     /// It is no head.
     Malformed,
 }
@@ -76,6 +80,7 @@ impl Conversation {
                 self.after_head(core, direction, cur)
             }
             Outcome::Wait => Ok(()),
+            Outcome::Http2 => self.begin_h2(core, direction, Begin::Start),
             Outcome::Malformed => self.bad_start(core, direction, cur, Protocol::Other),
         }
     }
@@ -142,6 +147,7 @@ impl Conversation {
             cur.pass(used);
             self.side(direction).store = store;
             return match outcome {
+                Outcome::Http2 => self.begin_h2(core, direction, Begin::Start),
                 Outcome::Malformed => self.bad_start(core, direction, cur, Protocol::Other),
                 _ => self.charge(core, direction),
             };
@@ -249,8 +255,8 @@ impl Conversation {
             Start::Request => self.request_head(core, direction, bytes, origin),
             Start::Response => self.response_head(core, direction, bytes, origin),
             Start::Http2 => {
-                self.mute(core, Protocol::Http2);
-                Ok(Outcome::Wait)
+                // Whoever called has what came before.
+                Ok(Outcome::Http2)
             }
             _ => Ok(Outcome::Malformed),
         }
@@ -291,11 +297,7 @@ impl Conversation {
         bytes: &[u8],
         origin: &Origin<'_>,
     ) -> io::Result<Outcome> {
-        let scheme = if self.info.key.source.is_tls() {
-            "https"
-        } else {
-            "http"
-        };
+        let scheme = self.scheme();
         let Ok(parsed) = head::request(bytes, scheme) else {
             return Ok(Outcome::Malformed);
         };
@@ -336,6 +338,7 @@ impl Conversation {
                 open.plain = plain.map(Box::new);
             }
         }
+        open.watch(core, Part::Request);
         let cost = bytes.len() as u64 + 512;
         core.budget.charge(cost);
         open.charged += cost;
@@ -428,6 +431,7 @@ impl Conversation {
             let orphan = open.exchange.request.is_none();
             open.exchange.info = self.info.clone();
             open.judge(core, orphan);
+            open.watch(core, Part::Response);
             self.flush_wire(core)?;
         }
         let side = self.side(direction);
@@ -517,6 +521,11 @@ fn set_response(open: &mut Open, mut message: Response, start: Timestamp) {
 /// What a connection is whose direction begins so, if that is no HTTP/1.
 fn judge_start(bytes: &[u8], kind: Kind) -> Option<Protocol> {
     match start::classify(bytes, kind) {
+        Start::No if kind == Kind::Any => match h2::server_start(bytes) {
+            Some(false) => Some(Protocol::Other),
+            Some(true) => Some(Protocol::Http2),
+            None => None,
+        },
         Start::No => Some(Protocol::Other),
         Start::Tls => Some(Protocol::Tls),
         Start::Http2 => Some(Protocol::Http2),

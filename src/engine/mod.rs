@@ -15,6 +15,7 @@ mod conversation;
 mod core;
 mod ends;
 mod flows;
+mod h2;
 mod messages;
 mod open;
 mod pairing;
@@ -22,6 +23,7 @@ mod search;
 mod side;
 mod table;
 mod tunnel;
+mod watch;
 mod websocket;
 mod wire;
 

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 
 use super::core::Core;
+use super::watch::Watches;
 use super::websocket::WebSocket;
+use crate::content::coding::{Outcome, decode};
 use crate::event::{Direction, MissingReason};
 use crate::exchange::{Body, BodyState, Exchange, Missing, Request};
 use crate::filter::{Subject, Verdict};
@@ -58,6 +60,8 @@ pub(super) struct Open {
     pub(super) charged: u64,
     /// Reads its messages.
     pub(super) websocket: Option<Box<WebSocket>>,
+    /// Follows bodies that consist of messages.
+    pub(super) watches: Watches,
 }
 
 impl Open {
@@ -76,6 +80,7 @@ impl Open {
             held_bytes: 0,
             charged: 0,
             websocket: None,
+            watches: Watches::default(),
         }
     }
 
@@ -107,7 +112,7 @@ impl Open {
         }
     }
 
-    fn body(&mut self, part: Part) -> Option<&mut Body> {
+    pub(super) fn body(&mut self, part: Part) -> Option<&mut Body> {
         match part {
             Part::Request => self.exchange.request.as_mut().map(|r| &mut r.body),
             Part::Response => self.exchange.response.as_mut().map(|r| &mut r.body),
@@ -125,6 +130,7 @@ impl Open {
 
     /// Appends to a body.
     pub(super) fn body_bytes(&mut self, core: &mut Core, part: Part, bytes: &[u8]) {
+        self.watched(core, part, bytes);
         let keep = core.wants.bodies && self.is_wanted();
         let Some(body) = self.body(part) else { return };
         let size = body.encoded_size;
@@ -150,7 +156,14 @@ impl Open {
     }
 
     /// Notes a hole in the body's next bytes.
-    pub(super) fn body_gap(&mut self, core: &Core, part: Part, length: u64, reason: MissingReason) {
+    pub(super) fn body_gap(
+        &mut self,
+        core: &mut Core,
+        part: Part,
+        length: u64,
+        reason: MissingReason,
+    ) {
+        self.watched_gap(core, part, length);
         let offset = self.body_size(part);
         self.body_missing(core, part, offset, length, reason);
         if let Some(body) = self.body(part) {
@@ -188,9 +201,11 @@ impl Open {
     }
 
     /// Settles what is said of a body that has ended.
-    pub(super) fn body_end(&mut self, core: &Core, part: Part, truncated: bool) {
+    pub(super) fn body_end(&mut self, core: &mut Core, part: Part, truncated: bool) {
+        self.watched_end(core, part);
         self.truncated |= truncated;
         let max_body = core.config.max_body;
+        let decodes = core.wants.bodies && self.is_wanted();
         let Some(body) = self.body(part) else { return };
         let holes = !body.missing.is_empty();
         body.state = if holes || truncated {
@@ -201,5 +216,55 @@ impl Open {
             BodyState::Complete
         };
         body.size = (body.encodings.is_empty() && !holes).then_some(body.encoded_size);
+        if body.encodings.is_empty() || body.encoded_size == 0 {
+            return;
+        }
+        if !decodes {
+            return;
+        }
+        let before = body.bytes.capacity();
+        let note = undo_codings(body, max_body);
+        let more = body.bytes.capacity().saturating_sub(before) as u64;
+        core.budget.charge(more);
+        self.charged += more;
+        if let Some(note) = note {
+            self.note(note);
+        }
     }
+}
+
+/// Undoes the content codings of a body that has ended. Gives what is to be
+/// said of it.
+fn undo_codings(body: &mut Body, max_body: u64) -> Option<&'static str> {
+    let whole = body.state == BodyState::Complete;
+    let cap = usize::try_from(max_body).unwrap_or(usize::MAX);
+    let Some(decoded) = decode(&body.encodings, &body.bytes, cap) else {
+        body.state = BodyState::Undecodable;
+        return Some("a body has a content coding that is not known");
+    };
+    let note = match decoded.outcome {
+        Outcome::Whole if whole => {
+            body.size = Some(decoded.bytes.len() as u64);
+            None
+        }
+        Outcome::Whole => None,
+        Outcome::Capped => {
+            body.state = match body.state {
+                BodyState::Complete => BodyState::Cut,
+                state => state,
+            };
+            None
+        }
+        // Of a body that is cut the rest of the coding is not there.
+        Outcome::Truncated if !whole => None,
+        Outcome::Truncated | Outcome::Broken => {
+            body.state = BodyState::Undecodable;
+            if decoded.bytes.is_empty() {
+                return Some("a body could not be decoded");
+            }
+            Some("of a body only the beginning could be decoded")
+        }
+    };
+    body.bytes = decoded.bytes;
+    note
 }

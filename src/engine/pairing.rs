@@ -5,6 +5,7 @@ use std::io;
 
 use super::conversation::Conversation;
 use super::core::Core;
+use super::h2::Begin;
 use super::open::Part;
 use super::side::{State, Tunnel, Waiting};
 use crate::event::{Direction, Timestamp};
@@ -116,9 +117,9 @@ impl Conversation {
                 side.state = State::Tunnel(Tunnel::New);
             }
         }
-        let mut mute = false;
+        let (mut mute, mut upgrade) = (false, None);
         if let Some(open) = tunnel.and_then(|t| self.open(t)) {
-            let upgrade = open.exchange.upgraded_to;
+            upgrade = open.exchange.upgraded_to;
             if upgrade == Some(Upgrade::WebSocket) {
                 open.begin_websocket(core)?;
             }
@@ -138,7 +139,31 @@ impl Conversation {
                 self.finish(core, index)?;
             }
         }
+        if upgrade == Some(Upgrade::H2c) {
+            return self.enter_h2c(core);
+        }
         Ok(())
+    }
+
+    /// HTTP/2 follows an upgrade; the answer to its request comes on the first
+    /// stream (RFC 7540 3.2).
+    fn enter_h2c(&mut self, core: &mut Core) -> io::Result<()> {
+        let Some(requests) = self.requests else {
+            return Ok(());
+        };
+        self.tunnel = None;
+        let mut request = None;
+        if let Some(open) = self.queue.front_mut() {
+            open.response_done = true;
+            let answered = open.exchange.times.response_start;
+            open.exchange.times.response_end = answered;
+            request = open
+                .plain
+                .take()
+                .or_else(|| open.exchange.request.clone().map(Box::new));
+            self.finish(core, 0)?;
+        }
+        self.begin_h2(core, requests, Begin::Upgrade(request))
     }
 
     pub(super) fn message_lost_quietly(

@@ -4,16 +4,25 @@ use std::io;
 
 use super::conversation::{Conversation, Cursor, Protocol};
 use super::core::Core;
+use super::h2::Begin;
 use super::messages::STRIDE;
 use super::side::{State, Waiting};
 use crate::event::Direction;
 use crate::flow::Piece;
+use crate::http::h2;
 use crate::http::head::{self, HEAD_LIMIT};
 use crate::http::start::{self, Kind, Start};
 
 /// Bytes searched before a connection that was joined in the middle is taken
 /// for something else than HTTP, when both directions were seen ...
 const LOOK_BOTH: u64 = 32 << 10;
+
+/// Events that look like frames of HTTP/2 after which it is looked at longer:
+/// long bodies with nothing but flow control in the other direction ...
+const FRAMED: u32 = 4;
+
+/// ... up to so many bytes.
+const LOOK_FRAMED: u64 = 1 << 30;
 
 /// ... and when only one was: a long body may be under way.
 const LOOK_ONE: u64 = 16 << 20;
@@ -29,6 +38,16 @@ impl Conversation {
         protocol: Protocol,
     ) -> io::Result<()> {
         if self.protocol == Protocol::Unknown {
+            if protocol == Protocol::Http2 {
+                // A client's preface, or a server's SETTINGS.
+                let side = self.side(direction);
+                let first = side.store.bytes.first().or(cur.rest().first());
+                let requests = match first {
+                    Some(b'P') => direction,
+                    _ => direction.other(),
+                };
+                return self.begin_h2(core, requests, Begin::Start);
+            }
             let protocol = match protocol {
                 Protocol::Tls if !self.is_socket() => Protocol::Other,
                 p => p,
@@ -64,6 +83,9 @@ impl Conversation {
             self.mute(core, Protocol::Tls);
             return Ok(());
         }
+        if unknown && h2::looks_framed(cur.rest()) {
+            self.framed += 1;
+        }
         while !cur.rest().is_empty() {
             let item = cur.item(STRIDE);
             let n = match item.piece {
@@ -76,7 +98,8 @@ impl Conversation {
             cur.pass(n);
             self.search(core, direction)?;
             self.charge(core, direction)?;
-            if self.side(direction).waiting.is_some() || self.protocol.is_muted() {
+            let waits = self.side(direction).waiting.is_some();
+            if waits || self.protocol.is_muted() || self.h2.is_some() {
                 return Ok(());
             }
         }
@@ -86,7 +109,8 @@ impl Conversation {
                 self.side(Direction::Receive).looked,
             );
             let both = a.min(b) >= 1024 && a + b >= LOOK_BOTH;
-            if both || a + b >= LOOK_ONE {
+            let framed = self.framed >= FRAMED && a + b < LOOK_FRAMED;
+            if !framed && (both || a + b >= LOOK_ONE) {
                 self.mute(core, Protocol::Other);
             }
         }
@@ -103,7 +127,14 @@ impl Conversation {
             let side = self.side(direction);
             let bytes = &side.store.bytes;
             let Some((start, version)) = start::find(bytes, from, kind) else {
-                let useless = start::useless(bytes);
+                let mut useless = start::useless(bytes);
+                if self.protocol == Protocol::Unknown {
+                    match self.join_h2(core, direction)? {
+                        Some(n) => useless = useless.min(n),
+                        None => return Ok(()),
+                    }
+                }
+                let side = self.side(direction);
                 side.store.drop_front(useless);
                 side.scanned = 0;
                 self.pass_over(core, direction, useless as u64);

@@ -28,6 +28,8 @@ pub(super) enum State {
     MaybeBody(u64),
     /// After an upgrade.
     Tunnel(Tunnel),
+    /// HTTP/2 reads it.
+    Frames,
     /// Nothing more comes.
     Ended,
 }

@@ -111,7 +111,7 @@ impl WebSocket {
                     event: None,
                     event_id: None,
                 },
-            )?;
+            );
         }
         let unframed = parser.unframed();
         if let Some(before) = self.unframed.get_mut(at)
@@ -171,6 +171,18 @@ impl Open {
             self.note("WebSocket frames not found");
         }
         Ok(())
+    }
+}
+
+impl Open {
+    /// Frames of the connection beneath are missing, and perhaps some of this
+    /// exchange in `direction`, as it is shown.
+    pub(super) fn websocket_hole(&mut self, direction: Direction) {
+        if let Some(socket) = &mut self.websocket
+            && let Some(parser) = socket.parsers.get_mut(direction.index())
+        {
+            parser.lost(u64::MAX);
+        }
     }
 }
 

@@ -232,7 +232,8 @@ impl Conversation {
         Ok(())
     }
 
-    fn give(
+    /// Hands over a piece.
+    pub(super) fn give(
         &mut self,
         core: &mut Core,
         direction: Direction,

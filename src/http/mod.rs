@@ -3,7 +3,9 @@
 
 pub mod chunked;
 pub mod framing;
+pub mod h2;
 pub mod head;
+pub mod hpack;
 pub mod start;
 pub mod websocket;
 

@@ -99,10 +99,12 @@ pub struct Options {
     pub tls_flows: bool,
     /// Stop after so many exchanges.
     pub count: Option<u64>,
-    /// Text or JSON, if any is shown.
+    /// Text, JSON or HAR, if any is shown.
     pub shown: Option<Shown>,
     /// Where the pcapng goes, if there is one.
     pub pcapng: Option<Place>,
+    /// Where the HAR of `-w FILE.har` goes, if there is one.
+    pub har: Option<Place>,
     /// Remarks for stderr.
     pub notes: Vec<String>,
 }
@@ -181,20 +183,27 @@ impl Options {
     /// Works out what `cli` means.
     pub fn new(cli: Cli, around: &Surroundings) -> Result<Self, Failure> {
         let place = |path: &Option<PathBuf>| path.as_deref().map(Place::of);
-        let (pcapng, output_file) = (place(&cli.write), place(&cli.output_file));
+        let (written, output_file) = (place(&cli.write), place(&cli.output_file));
         let with_command = !cli.command.is_empty();
 
         contradictions(&cli, around)?;
-        let shown = shown(&cli, &pcapng, output_file, around)?;
-        if let (Some(shown), Some(pcapng)) = (&shown, &pcapng)
-            && shown.place == *pcapng
+        let shown = shown(&cli, &written, output_file, around)?;
+        let is_har = cli.write.as_deref().is_some_and(is_har);
+        if let (Some(shown), Some(written)) = (&shown, &written)
+            && shown.place == *written
         {
             return Err(Failure::usage(format!(
-                "{} cannot take both {} and pcapng: send one elsewhere with -O FILE or -w FILE",
-                pcapng.name(),
+                "{} cannot take both {} and {}: send one elsewhere with -O FILE or -w FILE",
+                written.name(),
                 form_name(shown.form),
+                if is_har { "har" } else { "pcapng" },
             )));
         }
+        let (har, pcapng) = if is_har {
+            (written, None)
+        } else {
+            (None, written)
+        };
         if pcapng == Some(Place::Stdout) && with_command {
             return Err(Failure::usage(
                 "-w - is refused with a command, whose stdout it is: name a file or a FIFO",
@@ -234,6 +243,7 @@ impl Options {
             count,
             shown,
             pcapng,
+            har,
             notes,
         })
     }
@@ -243,7 +253,14 @@ const fn form_name(form: Form) -> &'static str {
     match form {
         Form::Text => "text",
         Form::Json => "json",
+        Form::Har => "har",
     }
+}
+
+/// Whether `-w` means a HAR.
+fn is_har(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("har"))
 }
 
 /// Options that exclude each other.
@@ -313,13 +330,18 @@ pub fn same_file(path: &Path) -> Failure {
 /// What is shown, and where.
 fn shown(
     cli: &Cli,
-    pcapng: &Option<Place>,
+    written: &Option<Place>,
     output_file: Option<Place>,
     around: &Surroundings,
 ) -> Result<Option<Shown>, Failure> {
     let form = cli.output.unwrap_or(Form::Text);
+    if form == Form::Har && cli.partial {
+        return Err(Failure::usage(
+            "--partial is for text and json: a HAR holds whole exchanges",
+        ));
+    }
     let asked = cli.output.is_some() || output_file.is_some() || cli.verbose > 0 || cli.partial;
-    if pcapng.is_some() && !asked && (*pcapng == Some(Place::Stdout) || !around.stdout_terminal) {
+    if written.is_some() && !asked && (*written == Some(Place::Stdout) || !around.stdout_terminal) {
         return Ok(None);
     }
     let place = match (output_file, cli.command.is_empty(), form) {
@@ -327,10 +349,11 @@ fn shown(
         (None, true, _) => Place::Stdout,
         // As strace does: stdout is the command's.
         (None, false, Form::Text) => Place::Stderr,
-        (None, false, Form::Json) => {
-            return Err(Failure::usage(
-                "json with a command needs -O FILE, for stdout is the command's (-O - if stdout is really meant)",
-            ));
+        (None, false, Form::Json | Form::Har) => {
+            return Err(Failure::usage(format!(
+                "{} with a command needs -O FILE, for stdout is the command's (-O - if stdout is really meant)",
+                form_name(form),
+            )));
         }
     };
     let terminal = match place {

@@ -28,7 +28,8 @@ use crate::tls_flow::TlsFlow;
 
 mod flow;
 mod message;
-mod value;
+mod parts;
+pub(super) mod value;
 
 use value::Writer;
 
@@ -303,7 +304,7 @@ fn request(w: &mut Writer, exchange: &Exchange, progress: Progress) {
         Progress::Whole => {
             w.raw(",\"trailers\":");
             fields(w, &request.trailers);
-            body(w, &request.body);
+            body(w, &request.body, &request.headers);
         }
     }
     w.raw("}");
@@ -324,7 +325,7 @@ fn response(w: &mut Writer, exchange: &Exchange) {
             w.raw(",\"trailers\":");
             fields(w, &response.trailers);
             interim(w, &response.interim);
-            body(w, &response.body);
+            body(w, &response.body, &response.headers);
             w.raw("}");
         }
         None => {
@@ -374,7 +375,7 @@ fn fields(w: &mut Writer, fields: &Fields) {
     });
 }
 
-fn body(w: &mut Writer, body: &Body) {
+fn body(w: &mut Writer, body: &Body, headers: &Fields) {
     w.raw(",\"body\":{\"size\":");
     w.number_or_null(body.size);
     w.raw(",\"encoded_size\":");
@@ -405,6 +406,7 @@ fn body(w: &mut Writer, body: &Body) {
             w.base64(&body.bytes);
         }
     }
+    parts::push(w, body, headers);
     w.raw("}");
 }
 

@@ -11,6 +11,7 @@ use crate::tls_flow::TlsFlow;
 
 pub mod escape;
 pub mod file;
+pub mod har;
 pub mod json;
 pub mod pcapng;
 pub mod text;

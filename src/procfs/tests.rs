@@ -255,6 +255,19 @@ fn names_that_look_like_fields_do_not_mislead() {
     let status = Status::parse(b"Name:\tTgid: 9\nUmask:\t0022\nTgid:\t7\nUid:\t1\t0\t2\t3\n");
     let status = status.unwrap();
     assert_eq!((status.tgid, status.uid), (7, Some(0)));
+    for (uids, capabilities, may) in [
+        (&[0][..], "0", true),
+        (&[3], "0", true),
+        (&[9], "0", false),
+        (&[9, 1], "0", true),
+        (&[9], "0000000000000080", true),
+        (&[9], "000001ffffffff7f", false),
+        (&[9], "", false),
+    ] {
+        let text = format!("Tgid:\t7\nUid:\t1\t0\t2\t3\nCapPrm:\t{capabilities}\n");
+        let status = Status::parse(text.as_bytes()).unwrap();
+        assert_eq!(status.may_be_of(uids), may, "{uids:?} {capabilities}");
+    }
     for text in [&b""[..], b"(", b"7 (a)", b"7 (a) S", b"7 (a) S x", b")"] {
         assert!(Stat::parse(text).is_none());
     }

@@ -91,7 +91,7 @@ fn config(options: &Options) -> Config {
 
 /// Says that what is written holds secrets.
 fn warn_of_secrets(options: &Options) {
-    if let Some(place) = &options.pcapng
+    if let Some(place) = options.pcapng.as_ref().or(options.har.as_ref())
         && options.redact.is_none()
     {
         say(&format!(

@@ -10,6 +10,7 @@ use crate::cli::Form;
 use crate::options::{Failure, Options, Shown};
 use crate::output::Sink;
 use crate::output::file::{FileId, Output, Place};
+use crate::output::har::{self, Har};
 use crate::output::json::{self, Json};
 use crate::output::pcapng::Pcapng;
 use crate::output::text::{self, Text};
@@ -19,6 +20,8 @@ use crate::output::text::{self, Text};
 pub(super) struct Opened {
     shown: Option<(Shown, Output)>,
     pcapng: Option<Output>,
+    har: Option<Output>,
+    har_options: har::Options,
 }
 
 impl Opened {
@@ -30,27 +33,36 @@ impl Opened {
     ) -> Result<Self, Failure> {
         let open = |place: &Place| Output::open(place, caller).map_err(Failure::failed);
         let pcapng = options.pcapng.as_ref().map(open).transpose()?;
+        let har = options.har.as_ref().map(open).transpose()?;
         let shown = match &options.shown {
             Some(shown) => Some((shown.clone(), open(&shown.place)?)),
             None => None,
         };
-        let opened = Self { shown, pcapng };
+        let opened = Self {
+            shown,
+            pcapng,
+            har,
+            har_options: har::Options {
+                max_messages: options.max_body,
+            },
+        };
         opened.check(input)?;
         Ok(opened)
     }
 
     /// One file in two roles, by whatever names.
     fn check(&self, input: Option<&File>) -> Result<(), Failure> {
-        let pcapng = self.pcapng.as_ref().and_then(Output::id);
+        let written = self.pcapng.as_ref().or(self.har.as_ref());
+        let written = written.and_then(Output::id);
         let shown = self.shown.as_ref().and_then(|(_, output)| output.id());
         if let Some(read) = input.and_then(FileId::of_regular)
-            && (pcapng == Some(read) || shown == Some(read))
+            && (written == Some(read) || shown == Some(read))
         {
             return Err(Failure::usage(
                 "the same file would be read and written: name another file to write",
             ));
         }
-        if pcapng.is_some() && pcapng == shown {
+        if written.is_some() && written == shown {
             return Err(Failure::usage(
                 "-w and the other output are the same file: send one elsewhere with -O FILE",
             ));
@@ -78,10 +90,19 @@ impl Opened {
                 }
             }
         }
+        if let Some(output) = self.har {
+            let writer = begun.writer(output, caller)?;
+            let sink = Har::new(Box::new(writer), self.har_options);
+            begun.sinks.push(Box::new(sink));
+        }
         if let Some((shown, output)) = self.shown {
             let (terminal, width) = (output.is_terminal(), output.width());
             let writer = Box::new(begun.writer(output, caller)?);
-            begun.sinks.push(sink(&shown, writer, terminal, width));
+            begun.sinks.push(match shown.form {
+                Form::Har => Box::new(Har::new(writer, self.har_options)),
+                Form::Json => Box::new(json(&shown, writer, terminal)),
+                Form::Text => Box::new(text(&shown, writer, terminal, width)),
+            });
         }
         Ok(begun)
     }
@@ -108,26 +129,24 @@ impl Begun {
     }
 }
 
-fn sink(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -> Box<dyn Sink> {
-    match shown.form {
-        Form::Json => Box::new(Json::new(
-            out,
-            json::Options {
-                partial: shown.partial,
-                line_buffered: terminal,
-            },
-        )),
-        Form::Text => Box::new(Text::new(
-            out,
-            text::Options {
-                one_container: shown.one_container,
-                verbosity: shown.detail,
-                color: shown.color,
-                utc: shown.utc,
-                width,
-                partial: shown.partial,
-                line_buffered: terminal,
-            },
-        )),
-    }
+fn json(shown: &Shown, out: Box<Writer>, terminal: bool) -> Json {
+    let options = json::Options {
+        partial: shown.partial,
+        line_buffered: terminal,
+    };
+    Json::new(out, options)
+}
+
+fn text(shown: &Shown, out: Box<Writer>, terminal: bool, width: Option<usize>) -> Text {
+    let options = text::Options {
+        one_container: shown.one_container,
+        verbosity: shown.detail,
+        color: shown.color,
+        utc: shown.utc,
+        width,
+        partial: shown.partial,
+        line_buffered: terminal,
+        indent_json: terminal,
+    };
+    Text::new(out, options)
 }

@@ -57,15 +57,9 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
     }
     if stats.messages > 0 {
         let messages = number(stats.messages, "message");
-        lines.push(format!("{messages} of WebSockets"));
+        lines.push(format!("{messages} within exchanges"));
     }
     lines.extend(flows(stats));
-    if stats.http2_connections > 0 {
-        lines.push(format!(
-            "{} with HTTP/2, which is not read yet",
-            number(stats.http2_connections, "connection")
-        ));
-    }
     if stats.evicted_connections > 0 {
         lines.push(format!(
             "{} given up because too many were open at once",

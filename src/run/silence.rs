@@ -112,16 +112,6 @@ impl Silence {
             let sockets = number(now.connections - before.connections, "new socket");
             add("seen", sockets);
         }
-        let http2 = now
-            .http2_connections
-            .saturating_sub(before.http2_connections);
-        if http2 > 0 {
-            let what = number(http2, "connection");
-            add(
-                "http2",
-                format!("{what} with HTTP/2, which is not read yet"),
-            );
-        }
         let tls = now.tls_connections.saturating_sub(before.tls_connections);
         if tls > 0 {
             add("tls", format!("TLS on {}", number(tls, "socket")));

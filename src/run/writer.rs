@@ -1,17 +1,18 @@
 //! Writing to an output so that its failure leaves something useful: a write
 //! happens whole or, in a regular file, not at all; the first failure is
 //! reported, and what follows is dropped so that the other outputs can still
-//! be finished.
+//! be finished. A document that has an ending has it after each write.
 
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
-use rustix::fs::ftruncate;
+use rustix::fs::{OFlags, fcntl_getfl, ftruncate};
 
 use super::say::bytes;
 use crate::output::file::FileId;
+use crate::output::har::Ending;
 
 /// What became of an output. Shared with its [`Writer`], which the sinks own.
 #[derive(Clone, Debug)]
@@ -61,12 +62,19 @@ pub(super) struct Writer {
     account: Account,
     /// Where in a regular file the next write goes.
     position: Option<u64>,
+    /// Bytes of an ending that stand there until then.
+    ending: u64,
 }
 
 impl Writer {
     /// A writer to `file`, called `name` in messages.
     pub(super) fn new(mut file: File, name: String) -> Self {
-        let position = FileId::of_regular(&file).and_then(|_| file.stream_position().ok());
+        // What is opened for appending (`>> file`) is written at its end,
+        // wherever one seeks, and what was in it before is somebody's.
+        let appends = fcntl_getfl(&file).is_ok_and(|flags| flags.contains(OFlags::APPEND));
+        let position = FileId::of_regular(&file)
+            .filter(|_| !appends)
+            .and_then(|_| file.stream_position().ok());
         let state = State {
             name,
             written: 0,
@@ -77,6 +85,7 @@ impl Writer {
             file,
             account: Account(Rc::new(RefCell::new(state))),
             position,
+            ending: 0,
         }
     }
 
@@ -110,6 +119,39 @@ impl Write for Writer {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Ending for Writer {
+    fn write_with_ending(&mut self, bytes: &[u8], ending: usize) -> io::Result<bool> {
+        let (body, closing) = bytes.split_at(bytes.len().saturating_sub(ending));
+        let Some(position) = self.position else {
+            return self.write_all(body).map(|()| false);
+        };
+        let mut state = self.account.0.borrow_mut();
+        if state.failure.is_some() {
+            return Ok(true);
+        }
+        let mut file = &self.file;
+        let mut seek = |to: u64| file.seek(SeekFrom::Start(to)).map(|_| ());
+        // One call, so that a run that is killed leaves it done or not.
+        if let Err(error) = seek(position).and_then(|()| (&self.file).write_all(bytes)) {
+            state.failure = Some((error.kind(), error.to_string()));
+            // The ending fits where it was. What was written behind it goes
+            // afterwards, so that no other file can take the room.
+            let end = position + self.ending;
+            let closing = if self.ending > 0 { closing } else { b"" };
+            let _best_effort = seek(position)
+                .and_then(|()| (&self.file).write_all(closing))
+                .and_then(|()| Ok(ftruncate(&self.file, end)?))
+                .and_then(|()| seek(end));
+            return Err(error);
+        }
+        let ending = closing.len() as u64;
+        state.written += (bytes.len() as u64).saturating_sub(self.ending);
+        self.position = Some(position + body.len() as u64);
+        self.ending = ending;
+        Ok(true)
     }
 }
 

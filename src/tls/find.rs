@@ -8,6 +8,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -143,8 +144,10 @@ pub struct Finder {
     /// Files without a library, by what maps show of them and by the
     /// generation of the inode.
     passed: FxHashSet<(MappedKey, u64)>,
-    /// Programs whose closure was looked at, and with which LD_LIBRARY_PATH.
-    closures: FxHashSet<(FileKey, Vec<u8>)>,
+    /// Programs whose closure was looked at, and with which LD_LIBRARY_PATH: its
+    /// hash, as whoever starts a program may make it long.
+    closures: FxHashSet<(FileKey, u64)>,
+    hasher: RandomState,
     found: Vec<Found>,
     skipped: Vec<Skipped>,
     /// Files with a TLS library that cannot be attached to, and why.
@@ -248,7 +251,7 @@ impl Finder {
             return targets;
         };
         let library_path = library_path(pid).unwrap_or_default();
-        let key = (FileKey::of(&metadata), library_path.clone());
+        let key = (FileKey::of(&metadata), self.hasher.hash_one(&library_path));
         bound(&mut self.closures);
         if !self.closures.insert(key) {
             return targets;

@@ -12,7 +12,7 @@ use crate::support::files::{Certificate, Docroot, SIZES, folder};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::servers::{Nginx, free_port, nginx, program, python};
-use crate::support::skip::{needs, skipped};
+use crate::support::skip::{needs, not_in_this_kernel, skipped};
 use crate::support::versions::OpenSsl;
 use crate::views::{check_get, check_get_from};
 
@@ -226,6 +226,24 @@ fn kernel_tls() {
     let _guard = lock::shared();
     let ways = ["plain", "ktls", "ktls12", "sendfile", "sendfile12"];
     every_way(&OpenSsl::own(), &ways, &[]);
+    // Those that there are have been seen.
+    has_tls("kernel::kernel_tls");
+}
+
+/// Whether this kernel encrypts for those who ask it to; if not, that is said
+/// of the test.
+fn has_tls(test: &str) -> bool {
+    if openssl::kernel_tls() {
+        return true;
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let modules = format!("/lib/modules/{}/modules.dep", release.trim());
+    if std::fs::read_to_string(modules).is_ok_and(|m| m.contains("/net/tls/tls.ko")) {
+        skipped(test, "the kernel's module for TLS cannot be loaded");
+    } else {
+        not_in_this_kernel(test, "this kernel has no TLS");
+    }
+    false
 }
 
 /// nginx that has the kernel encrypt and send files: the server's view has the
@@ -234,9 +252,7 @@ fn kernel_tls() {
 fn nginx_by_kernel_tls() {
     needs!("nginx", "curl", "openssl");
     let _guard = lock::shared();
-    if !openssl::kernel_tls() {
-        // Other tests show nginx with this kernel.
-        eprintln!("not run: this kernel has no TLS");
+    if !has_tls("kernel::nginx_by_kernel_tls") {
         return;
     }
     let docroot = Docroot::new(&SIZES);

@@ -35,6 +35,11 @@ fn bpf_of(pid: u32) -> (HashSet<u32>, HashSet<u32>) {
 /// Whether each executable page of the libraries in the process is what the
 /// file says: no breakpoint was left in it.
 pub(crate) fn text_is_untouched(pid: u32) -> bool {
+    text_is_untouched_of(pid, |_| true)
+}
+
+/// As [`text_is_untouched`], of the files whose path is wanted.
+pub(crate) fn text_is_untouched_of(pid: u32, wanted: impl Fn(&str) -> bool) -> bool {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let mut memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     maps.lines().all(|line| {
@@ -42,7 +47,7 @@ pub(crate) fn text_is_untouched(pid: u32) -> bool {
         let [range, permissions, offset, _, _, path] = fields[..] else {
             return true;
         };
-        if permissions != "r-xp" || !path.starts_with('/') {
+        if permissions != "r-xp" || !path.starts_with('/') || !wanted(path) {
             return true;
         }
         let (start, end) = range.split_once('-').unwrap();

@@ -21,6 +21,7 @@ mod containers;
 mod finding;
 mod flows;
 mod golang;
+mod har;
 mod harm;
 mod kernel;
 mod lifecycle;

@@ -10,7 +10,7 @@ use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::process::Process;
 use crate::support::servers::{PERL, Server, http_server, program, runtime};
-use crate::support::skip::{find, needs};
+use crate::support::skip::needs;
 use crate::views::{check_get, check_post};
 
 type Start = fn(&Docroot, &Certificate) -> Server;
@@ -73,12 +73,7 @@ tests! {
 /// Java has its TLS in Java: nothing is shown, and the reason is said.
 #[test]
 fn java_is_named_as_not_read() {
-    needs!("openssl");
-    // Not worth installing a JDK for, so no failure in CI.
-    if find("java").is_none() {
-        eprintln!("not run: there is no java here");
-        return;
-    }
+    needs!("openssl", "java");
     let _guard = lock::shared();
     let certificate = Certificate::new();
     let kept = folder();

@@ -3,7 +3,7 @@
 use super::support::{Rig, check, info};
 use crate::engine::Config;
 use crate::event::Direction::{Receive, Send};
-use crate::exchange::Role;
+use crate::exchange::{BodyState, Role};
 
 #[test]
 fn keep_alive_exchanges_follow_each_other() {
@@ -189,11 +189,7 @@ fn tls_in_a_tunnel_is_counted_and_not_handed_over() {
 
 #[test]
 fn an_upgrade_is_named() {
-    for (name, upgrade) in [
-        ("websocket", "websocket"),
-        ("h2c", "h2c"),
-        ("x/1", "tunnel"),
-    ] {
+    for (name, upgrade) in [("websocket", "websocket"), ("x/1", "tunnel")] {
         let request = format!("GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: {name}\r\n\r\n");
         let response = format!("HTTP/1.1 101 Yes\r\nUpgrade: {name}\r\n\r\n");
         check(
@@ -361,4 +357,37 @@ fn count_stops_showing() {
     assert_eq!(rig.lines().len(), 1);
     assert_eq!(rig.engine.stats().shown, 1);
     assert_eq!(rig.wire(Receive), b"HTTP/1.1 204 OK\r\n\r\n");
+}
+
+#[test]
+fn content_codings_are_undone() {
+    let gzip = include_bytes!("../../../fixtures/content/fields.gz");
+    let run = |bytes: &[u8], claimed: usize| {
+        let mut rig = Rig::new();
+        rig.send(b"GET /1 HTTP/1.1\r\n\r\n");
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {claimed}\r\n\r\n"
+        );
+        rig.receive(head.as_bytes());
+        rig.receive(bytes);
+        rig.close(false);
+        let out = rig.out.borrow();
+        out.exchanges[0].response.clone().unwrap().body
+    };
+    let whole = run(gzip, gzip.len());
+    assert_eq!(whole.state, BodyState::Complete);
+    assert_eq!(whole.size, Some(whole.bytes.len() as u64));
+    assert_eq!(whole.encoded_size, gzip.len() as u64);
+    // The coding ends early, though the body does not.
+    let short = run(&gzip[..gzip.len() - 12], gzip.len() - 12);
+    assert_eq!((short.state, short.size), (BodyState::Undecodable, None));
+    assert!(whole.bytes.starts_with(&short.bytes));
+    // The body breaks off.
+    let lost = run(&gzip[..gzip.len() - 12], gzip.len());
+    assert_eq!((lost.state, lost.size), (BodyState::Lost, None));
+    let none = run(b"no gzip", 7);
+    assert_eq!(
+        (none.state, none.bytes),
+        (BodyState::Undecodable, b"no gzip".to_vec())
+    );
 }

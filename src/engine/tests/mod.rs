@@ -2,6 +2,7 @@
 
 mod flows;
 mod gaps;
+mod h2;
 mod http1;
 mod order;
 mod support;

@@ -25,6 +25,8 @@ pub(super) struct Out {
     pub(super) exchanges: Vec<Exchange>,
     pub(super) requests: Vec<Exchange>,
     pub(super) pending: Vec<Exchange>,
+    /// Number, direction, kind and data of each message.
+    pub(super) messages: Vec<String>,
     pub(super) flows: Vec<TlsFlow>,
     /// Numbers of exchanges that are upgraded, their messages as lines.
     pub(super) messages: Vec<String>,
@@ -44,6 +46,12 @@ impl Sink for Recorder {
     }
     fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.0.borrow_mut().requests.push(exchange.clone());
+        Ok(())
+    }
+    fn message(&mut self, _exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        let (n, way, kind) = (message.number, message.direction, message.kind.name());
+        let line = format!("{n} {way:?} {kind} {}", text(message.data));
+        self.0.borrow_mut().messages.push(line);
         Ok(())
     }
     fn pending(&mut self, exchange: &Exchange) -> io::Result<()> {

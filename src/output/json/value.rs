@@ -12,8 +12,8 @@ use crate::output::escape::{Want, find_special, plain_length};
 /// A buffer that knows how JSON values look. Punctuation and keys are the
 /// caller's, as literal text.
 #[derive(Debug, Default)]
-pub(super) struct Writer {
-    pub(super) buffer: Vec<u8>,
+pub(in crate::output) struct Writer {
+    pub(in crate::output) buffer: Vec<u8>,
     /// The second that `calendar` was worked out for.
     second: u64,
     calendar: [u8; 19],
@@ -21,17 +21,17 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Text that is JSON already.
-    pub(super) fn raw(&mut self, json: &str) {
+    pub(in crate::output) fn raw(&mut self, json: &str) {
         self.buffer.extend_from_slice(json.as_bytes());
     }
 
-    pub(super) fn number(&mut self, number: u64) {
+    pub(in crate::output) fn number(&mut self, number: u64) {
         let mut digits = itoa::Buffer::new();
         self.raw(digits.format(number));
     }
 
     /// A number, or `null`.
-    pub(super) fn number_or_null(&mut self, number: Option<u64>) {
+    pub(in crate::output) fn number_or_null(&mut self, number: Option<u64>) {
         match number {
             Some(number) => self.number(number),
             None => self.raw("null"),
@@ -39,7 +39,7 @@ impl Writer {
     }
 
     /// A string that needs no escapes.
-    pub(super) fn name(&mut self, name: &str) {
+    pub(in crate::output) fn name(&mut self, name: &str) {
         self.quoted(name.as_bytes());
     }
 
@@ -51,14 +51,14 @@ impl Writer {
     }
 
     /// Any string.
-    pub(super) fn string(&mut self, text: &str) {
+    pub(in crate::output) fn string(&mut self, text: &str) {
         self.raw("\"");
         self.escaped(text);
         self.raw("\"");
     }
 
     /// An address, as it prints.
-    pub(super) fn endpoint(&mut self, endpoint: &Endpoint) {
+    pub(in crate::output) fn endpoint(&mut self, endpoint: &Endpoint) {
         self.raw("\"");
         match endpoint {
             // By hand, because formatting costs as much as the rest of the
@@ -84,7 +84,7 @@ impl Writer {
 
     /// Bytes of strangers: a string if they are UTF-8, else
     /// `{"base64":"…"}`.
-    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+    pub(in crate::output) fn bytes(&mut self, bytes: &[u8]) {
         if plain_length(bytes, Want::Json) == bytes.len() {
             // Nearly always; ASCII is UTF-8.
             return self.quoted(bytes);
@@ -100,7 +100,7 @@ impl Writer {
     }
 
     /// [`Writer::bytes`] of several pieces that make up one string.
-    pub(super) fn bytes_of(&mut self, pieces: &[&[u8]]) {
+    pub(in crate::output) fn bytes_of(&mut self, pieces: &[&[u8]]) {
         let start = self.buffer.len();
         self.raw("\"");
         for piece in pieces {
@@ -116,7 +116,7 @@ impl Writer {
     }
 
     /// Bytes, or `null` if there are none.
-    pub(super) fn bytes_or_null(&mut self, bytes: &[u8]) {
+    pub(in crate::output) fn bytes_or_null(&mut self, bytes: &[u8]) {
         if bytes.is_empty() {
             self.raw("null");
         } else {
@@ -125,7 +125,7 @@ impl Writer {
     }
 
     /// A string of base64 (RFC 4648 4, with padding).
-    pub(super) fn base64(&mut self, bytes: &[u8]) {
+    pub(in crate::output) fn base64(&mut self, bytes: &[u8]) {
         self.raw("\"");
         let start = self.buffer.len();
         let room = bytes.len().div_ceil(3) * 4;
@@ -138,7 +138,7 @@ impl Writer {
     }
 
     /// `[a,b,…]`, each item written by `item`.
-    pub(super) fn list<T>(
+    pub(in crate::output) fn list<T>(
         &mut self,
         items: impl Iterator<Item = T>,
         mut item: impl FnMut(&mut Self, T),
@@ -154,7 +154,7 @@ impl Writer {
     }
 
     /// A time as RFC 3339 in UTC with nanoseconds.
-    pub(super) fn time(&mut self, time: Timestamp) {
+    pub(in crate::output) fn time(&mut self, time: Timestamp) {
         let second = time.0 / 1_000_000_000;
         if self.second != second || second == 0 {
             self.second = second;

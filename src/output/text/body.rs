@@ -1,9 +1,13 @@
 //! `-vv`: a body, as text or as a hex dump, its first part only.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::style::{self, styled};
 use super::units::push_size;
+use crate::content::media::MediaType;
+use crate::content::multipart::{self, Multipart, Part};
+use crate::content::{charset, json_pretty};
 use crate::exchange::{Body, BodyState, Fields};
 use crate::message::Message;
 use crate::output::escape;
@@ -12,19 +16,42 @@ use crate::output::escape;
 const TEXT: usize = 4 << 10;
 /// Bytes that a hex dump shows.
 const DUMP: usize = 256;
+/// Parts of a multipart body that are shown.
+const PARTS: usize = 20;
+
+/// How bodies look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// With colours.
+    pub(super) color: bool,
+    /// JSON is indented.
+    pub(super) indent_json: bool,
+}
 
 /// Appends a body, indented by two columns; nothing if it is empty.
-pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, color: bool) {
+pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) {
     let total = body.size.unwrap_or(body.encoded_size);
     if body.bytes.is_empty() && total == 0 {
         return;
     }
-    let shown = match body.text() {
-        Some(text) if looks_like_text(text) => push_text(out, text),
-        _ => {
-            remark(out, color, |out| describe(out, body, total, headers));
-            push_dump(out, body.bytes.get(..DUMP).unwrap_or(&body.bytes))
+    let color = look.color;
+    let kind = headers.get("Content-Type").unwrap_or_default();
+    let encoded = body.state == BodyState::Undecodable;
+    let entity = Entity {
+        bytes: &body.bytes,
+        kind,
+        // What is left of an encoded body is of no type.
+        media: MediaType::parse(kind).filter(|_| !encoded),
+        cut: matches!(body.state, BodyState::Cut | BodyState::Lost),
+    };
+    let shown = match entity.multipart() {
+        Some(multipart) => {
+            push_parts(out, &entity, &multipart, look);
+            body.bytes.len()
         }
+        None => entity.push(out, look, |out| {
+            remark(out, color, |out| describe(out, body, total, kind));
+        }),
     };
     let missing: u64 = body.missing.iter().map(|missing| missing.length).sum();
     let more = total
@@ -48,24 +75,127 @@ pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, color: bool)
             );
         });
     }
-    if body.state == BodyState::Undecodable {
+    if encoded {
         remark(out, color, |out| out.push_str("could not be decoded"));
     }
 }
 
 /// Appends a message, indented by two columns.
-pub(super) fn push_message(out: &mut String, message: &Message<'_>, color: bool) {
+pub(super) fn push_message(out: &mut String, message: &Message<'_>, look: Look) {
     let shown = match message.text() {
-        Some(text) if looks_like_text(text) => push_text(out, text),
+        Some(text) if looks_like_text(text) => {
+            let start = text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text);
+            let json = look.indent_json && start.starts_with(['{', '[']);
+            let cut = start.len() as u64 != message.size.unwrap_or_default();
+            let indented = json.then(|| json_pretty::indent(start, cut)).flatten();
+            push_text(out, indented.as_deref().unwrap_or(start));
+            start.len()
+        }
         _ => push_dump(out, message.data.get(..DUMP).unwrap_or(message.data)),
     };
     let total = message.size.unwrap_or(message.data.len() as u64);
     let more = total.saturating_sub(shown as u64);
     if more > 0 {
-        remark(out, color, |out| {
+        remark(out, look.color, |out| {
             out.push_str("… ");
             push_size(out, more);
             out.push_str(" more");
+        });
+    }
+}
+
+/// A body, or a part of one.
+struct Entity<'a> {
+    bytes: &'a [u8],
+    /// Content-Type as written.
+    kind: &'a [u8],
+    media: Option<MediaType<'a>>,
+    /// Its end is not there.
+    cut: bool,
+}
+
+impl Entity<'_> {
+    /// Appends text, or `describe` and a hex dump. Returns how many of the
+    /// bytes need no more telling.
+    fn push(&self, out: &mut String, look: Look, describe: impl FnOnce(&mut String)) -> usize {
+        let media = self.media;
+        if media.is_some_and(|media| media.is_media()) {
+            describe(out);
+            // Nobody reads an image in hex.
+            return usize::MAX;
+        }
+        if let Some((text, bytes)) = self.text() {
+            let cut = self.cut || bytes < self.bytes.len();
+            let json = look.indent_json && media.is_some_and(|media| media.is_json());
+            let indented = json.then(|| json_pretty::indent(&text, cut)).flatten();
+            push_text(out, indented.as_deref().unwrap_or(&text));
+            return bytes;
+        }
+        describe(out);
+        push_dump(out, self.bytes.get(..DUMP).unwrap_or(self.bytes))
+    }
+
+    /// The first part of a text, and how many bytes it stands for. `None` if it
+    /// is not text as a whole.
+    fn text(&self) -> Option<(Cow<'_, str>, usize)> {
+        let label = self.media.and_then(|media| media.charset());
+        let label = label.as_deref();
+        let text = charset::decode(self.bytes, label, self.cut)?;
+        if !looks_like_text(&text) {
+            return None;
+        }
+        if self.bytes.len() <= TEXT {
+            return Some((text, self.bytes.len()));
+        }
+        let start = self.bytes.get(..TEXT)?;
+        let first = charset::decode(start, label, true)?;
+        // A character that did not fit is still to come.
+        let bytes = match std::str::from_utf8(start) {
+            Err(error) if error.error_len().is_none() => error.valid_up_to(),
+            _ => TEXT,
+        };
+        Some((first, bytes))
+    }
+
+    fn multipart(&self) -> Option<Multipart> {
+        let boundary = self.media?.boundary()?;
+        multipart::parse(self.bytes, &boundary)
+    }
+}
+
+/// Appends the parts of a multipart body, each with a line that says what it
+/// is.
+fn push_parts(out: &mut String, whole: &Entity<'_>, multipart: &Multipart, look: Look) {
+    for (n, part) in multipart.parts.iter().take(PARTS).enumerate() {
+        let kind = part.content_type().unwrap_or_default();
+        let entity = Entity {
+            bytes: whole.bytes.get(part.range.clone()).unwrap_or_default(),
+            kind,
+            media: MediaType::parse(kind),
+            cut: !part.complete,
+        };
+        remark(out, look.color, |out| {
+            let _ = write!(out, "part {}: ", n + 1);
+            describe_part(out, part, &entity);
+        });
+        if entity.bytes.is_empty() {
+            continue;
+        }
+        // The line before says what it is.
+        let shown = entity.push(out, look, |_| {});
+        let more = entity.bytes.len().saturating_sub(shown);
+        if more > 0 {
+            remark(out, look.color, |out| {
+                out.push_str("… ");
+                push_size(out, more as u64);
+                out.push_str(" more");
+            });
+        }
+    }
+    let more = multipart.count.saturating_sub(PARTS);
+    if more > 0 {
+        remark(out, look.color, |out| {
+            let _ = write!(out, "… {more} more parts");
         });
     }
 }
@@ -91,9 +221,8 @@ pub(super) fn looks_like_text(text: &str) -> bool {
     odd * 20 <= start.len() && !start.contains(&0)
 }
 
-/// Appends the first part of a text; returns the bytes of it.
-fn push_text(out: &mut String, text: &str) -> usize {
-    let text = text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text);
+/// Appends text, each line indented.
+fn push_text(out: &mut String, text: &str) {
     for line in text.split_inclusive('\n') {
         let line = line.strip_suffix('\n').unwrap_or(line);
         let line = line.strip_suffix('\r').unwrap_or(line);
@@ -103,17 +232,43 @@ fn push_text(out: &mut String, text: &str) -> usize {
         }
         out.push('\n');
     }
-    text.len()
+}
+
+/// Names, type and size of a part.
+fn describe_part(out: &mut String, part: &Part, entity: &Entity<'_>) {
+    let mut quoted = |label: &str, value: &Option<Vec<u8>>| {
+        if let Some(value) = value {
+            out.push_str(label);
+            let mut name = String::new();
+            escape::push(&mut name, value);
+            escape::push_cut(out, &name, 100);
+            out.push_str(", ");
+        }
+    };
+    quoted("", &part.name);
+    quoted("file ", &part.filename);
+    if !entity.kind.is_empty() {
+        push_kind(out, entity.kind);
+        out.push_str(", ");
+    }
+    push_size(out, entity.bytes.len() as u64);
+    if !part.complete {
+        out.push_str(", its end is missing");
+    }
+}
+
+fn push_kind(out: &mut String, kind: &[u8]) {
+    let mut escaped = String::new();
+    escape::push(&mut escaped, kind);
+    if escaped.is_empty() {
+        escaped.push_str("unknown type");
+    }
+    escape::push_cut(out, &escaped, 100);
 }
 
 /// Type, size and codings of what is not text.
-fn describe(out: &mut String, body: &Body, total: u64, headers: &Fields) {
-    let mut kind = String::new();
-    escape::push(&mut kind, headers.get("Content-Type").unwrap_or_default());
-    if kind.is_empty() {
-        kind.push_str("unknown type");
-    }
-    escape::push_cut(out, &kind, 100);
+fn describe(out: &mut String, body: &Body, total: u64, kind: &[u8]) {
+    push_kind(out, kind);
     out.push_str(", ");
     push_size(out, total);
     for encoding in &body.encodings {
@@ -148,3 +303,6 @@ fn push_dump(out: &mut String, bytes: &[u8]) -> usize {
     }
     bytes.len()
 }
+
+#[cfg(test)]
+mod tests;

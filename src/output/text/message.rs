@@ -130,9 +130,9 @@ impl Layout {
 
 /// Appends the message itself, indented; nothing if it is empty or its line
 /// says it all.
-pub(super) fn push(out: &mut String, message: &Message<'_>, color: bool) {
+pub(super) fn push(out: &mut String, message: &Message<'_>, look: body::Look) {
     if message.kind == MessageKind::Close || message.data.is_empty() {
         return;
     }
-    body::push_message(out, message, color);
+    body::push_message(out, message, look);
 }

@@ -45,6 +45,8 @@ pub struct Options {
     /// Write after every exchange (a terminal), not only when enough has been
     /// collected or time has passed.
     pub line_buffered: bool,
+    /// Indent JSON bodies (a terminal).
+    pub indent_json: bool,
 }
 
 /// Writes text.
@@ -77,6 +79,13 @@ impl Text {
             None => out.push_str("--:--:--.---"),
         });
         self.layout.rest(&mut self.buffer, exchange, progress);
+    }
+
+    fn look(&self) -> body::Look {
+        body::Look {
+            color: self.options.color,
+            indent_json: self.options.indent_json,
+        }
     }
 
     fn written(&mut self) -> io::Result<()> {
@@ -123,7 +132,8 @@ impl Sink for Text {
     fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.line(exchange, Progress::Upgraded);
         if self.options.verbosity >= 1 {
-            verbose::push(&mut self.buffer, exchange, self.options.color, false);
+            let look = self.look();
+            verbose::push(&mut self.buffer, exchange, look, false);
         }
         self.written()
     }
@@ -140,19 +150,22 @@ impl Sink for Text {
         self.layout
             .message(&mut self.buffer, exchange, message, verbosity);
         if verbosity >= 2 {
-            message::push(&mut self.buffer, message, self.options.color);
+            let look = self.look();
+            message::push(&mut self.buffer, message, look);
         }
         self.written()
     }
 
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.line(exchange, Progress::Ended);
-        let color = self.options.color;
+        let look = self.look();
         match self.options.verbosity {
             0 => {}
             // All else was said at the upgrade.
-            _ if exchange.messages.is_some() => verbose::notes(&mut self.buffer, exchange, color),
-            level => verbose::push(&mut self.buffer, exchange, color, level >= 2),
+            _ if exchange.messages.is_some() => {
+                verbose::notes(&mut self.buffer, exchange, look.color);
+            }
+            level => verbose::push(&mut self.buffer, exchange, look, level >= 2),
         }
         self.written()
     }

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::body;
+use super::body::{self, Look};
 use super::style::{self, styled};
 use crate::container::short;
 use crate::exchange::{Exchange, Fields, Interim, Role, Version};
@@ -13,8 +13,11 @@ use crate::output::escape;
 use crate::process::Process;
 
 /// Appends everything, and an empty line.
-pub(super) fn push(out: &mut String, exchange: &Exchange, color: bool, bodies: bool) {
-    let mut writer = Writer { out, color };
+pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: bool) {
+    let mut writer = Writer {
+        out,
+        color: look.color,
+    };
     writer.facts(exchange);
     let version = exchange
         .response
@@ -33,7 +36,7 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, color: bool, bodies: b
         writer.fields('>', &request.headers);
         writer.line('>', |_| {});
         if bodies {
-            body::push(writer.out, &request.body, &request.headers, color);
+            body::push(writer.out, &request.body, &request.headers, look);
         }
         writer.trailers('>', &request.trailers);
     }
@@ -54,7 +57,7 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, color: bool, bodies: b
         writer.fields('<', &response.headers);
         writer.line('<', |_| {});
         if bodies {
-            body::push(writer.out, &response.body, &response.headers, color);
+            body::push(writer.out, &response.body, &response.headers, look);
         }
         writer.trailers('<', &response.trailers);
     }

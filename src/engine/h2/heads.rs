@@ -1,0 +1,206 @@
+//! Header sections as messages: pseudo-fields become method, scheme, host,
+//! target and status (RFC 9113 8.3), the others stay fields.
+
+use crate::engine::core::Core;
+use crate::exchange::{Body, Fields, Request, Response, Version};
+use crate::http::framing::Facts;
+use crate::http::hpack::{Decoder, encode_literal};
+
+/// Stands for a pseudo-field that is not known: it was inserted into the
+/// table before the connection was joined, or is missing.
+const UNKNOWN: &[u8] = b"<unknown>";
+
+/// A decoded header or trailer section.
+#[derive(Default)]
+pub(super) struct Section {
+    method: Option<Vec<u8>>,
+    scheme: Option<Vec<u8>>,
+    authority: Option<Vec<u8>>,
+    path: Option<Vec<u8>>,
+    protocol: Option<Vec<u8>>,
+    status: Option<u16>,
+    fields: Fields,
+    /// A field's name or value is a placeholder.
+    unknown: bool,
+    /// The block broke off or was not there.
+    broken: bool,
+}
+
+impl Section {
+    /// Decodes a block.
+    pub(super) fn decode(hpack: &mut Decoder, block: &[u8]) -> Self {
+        let mut section = Self {
+            fields: Fields::with_capacity(16, block.len().saturating_mul(2).min(4096)),
+            ..Self::default()
+        };
+        let decoded = hpack.decode(block, &mut |field| {
+            section.unknown |= field.unknown;
+            if field.name.first() == Some(&b':') {
+                section.pseudo(field.name, field.value);
+            } else {
+                section.fields.push(field.name, field.value);
+            }
+        });
+        section.broken = decoded.is_err();
+        section
+    }
+
+    /// One whose block is not there.
+    pub(super) fn lost() -> Self {
+        Self {
+            broken: true,
+            ..Self::default()
+        }
+    }
+
+    fn pseudo(&mut self, name: &[u8], value: &[u8]) {
+        let place = match name {
+            b":method" => &mut self.method,
+            b":scheme" => &mut self.scheme,
+            b":authority" => &mut self.authority,
+            b":path" => &mut self.path,
+            b":protocol" => &mut self.protocol,
+            b":status" => {
+                self.status = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+                return;
+            }
+            _ => return self.fields.push(name, value),
+        };
+        if place.is_none() {
+            *place = Some(value.to_vec());
+        }
+    }
+
+    /// Whether something in it is not what was sent.
+    pub(super) const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Whether there are placeholders in it.
+    pub(super) const fn has_unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// The status of a response.
+    pub(super) const fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// The fields of a trailer section or an interim response.
+    pub(super) fn plain_fields(&self) -> Fields {
+        self.fields.clone()
+    }
+
+    /// Masks what is secret. Gives whether there was something.
+    pub(super) fn mask(&mut self, core: &Core) -> bool {
+        let Some(redact) = &core.config.redact else {
+            return false;
+        };
+        let mut masked = false;
+        if let Some(path) = &mut self.path {
+            masked |= redact.mask_target(path);
+        }
+        let mut fields = Fields::with_capacity(self.fields.len(), 512);
+        let mut value = Vec::new();
+        for (name, plain) in self.fields.iter() {
+            value.clear();
+            value.extend_from_slice(plain);
+            masked |= redact.mask_field(name, &mut value);
+            fields.push(name, &value);
+        }
+        self.fields = fields;
+        masked
+    }
+
+    /// The section as a block that needs no table (RFC 7541 6.2.2).
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        if let Some(status) = self.status {
+            encode_literal(b":status", status.to_string().as_bytes(), false, &mut out);
+        }
+        let pseudo: [(&[u8], _); 5] = [
+            (b":method", &self.method),
+            (b":scheme", &self.scheme),
+            (b":authority", &self.authority),
+            (b":path", &self.path),
+            (b":protocol", &self.protocol),
+        ];
+        for (name, value) in pseudo {
+            if let Some(value) = value {
+                encode_literal(name, value, false, &mut out);
+            }
+        }
+        for (name, value) in self.fields.iter() {
+            encode_literal(name, value, false, &mut out);
+        }
+        out
+    }
+
+    /// As a request. `scheme` is that of the connection.
+    pub(super) fn request(&self, scheme: &'static str) -> Request {
+        let mut facts = Facts::of(&self.fields);
+        let scheme = match self.scheme.as_deref() {
+            Some(b"https") => "https",
+            Some(b"http") => "http",
+            _ => scheme,
+        };
+        let method = self.method.clone().unwrap_or_else(|| UNKNOWN.to_vec());
+        let host = self.authority.clone().or_else(|| facts.host.take());
+        // CONNECT has an authority only (RFC 9113 8.5).
+        let target = match &self.path {
+            Some(path) => path.clone(),
+            None if method == b"CONNECT" => host.clone().unwrap_or_default(),
+            None => UNKNOWN.to_vec(),
+        };
+        let mut headers = self.fields.clone();
+        if let Some(protocol) = &self.protocol {
+            headers.push(b":protocol", protocol);
+        }
+        Request {
+            method,
+            target,
+            scheme,
+            host,
+            version: Version::Http2,
+            headers,
+            trailers: Fields::default(),
+            body: Body {
+                encodings: std::mem::take(&mut facts.encodings),
+                ..Body::default()
+            },
+        }
+    }
+
+    /// As a final response.
+    pub(super) fn response(&self) -> Response {
+        let mut facts = Facts::of(&self.fields);
+        Response {
+            status: self.status.unwrap_or(0),
+            reason: Vec::new(),
+            version: Version::Http2,
+            headers: self.fields.clone(),
+            trailers: Fields::default(),
+            interim: Vec::new(),
+            body: Body {
+                encodings: std::mem::take(&mut facts.encodings),
+                ..Body::default()
+            },
+        }
+    }
+
+    /// Whether the request asks for WebSocket over a stream (RFC 8441 4).
+    pub(super) fn wants_websocket(&self) -> bool {
+        self.protocol.as_deref() == Some(b"websocket")
+    }
+
+    /// Bytes that it stands for in the budget.
+    pub(super) fn cost(&self) -> u64 {
+        let fields: usize = self
+            .fields
+            .iter()
+            .map(|(n, v)| n.len() + v.len() + 16)
+            .sum();
+        let path = self.path.as_ref().map_or(0, Vec::len);
+        (fields + path + 64) as u64
+    }
+}

@@ -1,0 +1,522 @@
+//! Streams as exchanges (RFC 9113 8.1): what a header section, a piece of a
+//! body, an end or a reset means for the request and its response.
+
+use std::io;
+
+use super::H2;
+use super::heads::Section;
+use crate::engine::conversation::{Conversation, PATIENCE};
+use crate::engine::core::Core;
+use crate::engine::open::{Open, Part};
+use crate::engine::websocket::Input;
+use crate::event::{Direction, MissingReason, Timestamp};
+use crate::exchange::{Interim, Request, State as Ending, Upgrade};
+use crate::filter::Verdict;
+use crate::flow::Origin;
+use crate::http::h2::error_note;
+
+/// Streams that are open at once on one connection; past it the oldest is
+/// given out as it is.
+const STREAMS_LIMIT: usize = 16_384;
+
+/// What an exchange is counted for beside its bytes.
+const STREAM_COST: u64 = 1024;
+
+/// Interim responses kept of one exchange.
+const INTERIM_LIMIT: usize = 64;
+
+/// A stream that has not ended.
+pub(super) struct Stream {
+    pub(super) open: Open,
+    /// Frames of it may be missing, by direction.
+    uncertain: [bool; 2],
+    /// Its body is somebody else's bytes (CONNECT).
+    tunnel: bool,
+    /// The request asked for WebSocket.
+    websocket: bool,
+}
+
+fn note_section(open: &mut Open, section: &Section) {
+    if section.is_broken() {
+        open.note("header section lost");
+    } else if section.has_unknown() {
+        open.note("header fields from before the capture are unknown");
+    }
+}
+
+impl H2 {
+    /// The stream, made if it may begin now.
+    fn stream(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        id: u32,
+        origin: &Origin<'_>,
+    ) -> io::Result<Option<&mut Stream>> {
+        if !self.streams.contains_key(&id) {
+            if id == 0 || !self.may_begin(id) {
+                return Ok(None);
+            }
+            while self.streams.len() >= STREAMS_LIMIT || core.budget.room() < STREAM_COST {
+                let Some(oldest) = self.streams.keys().min().copied() else {
+                    break;
+                };
+                self.note(oldest, "given out early: too many open streams");
+                self.finish(conv, core, oldest, None)?;
+            }
+            let highest = &mut self.highest[(id & 1) as usize];
+            *highest = id.max(*highest);
+            let mut open = conv.new_open(origin);
+            open.exchange.stream = Some(id);
+            core.budget.charge(STREAM_COST);
+            open.charged += STREAM_COST;
+            let stream = Stream {
+                open,
+                uncertain: [false; 2],
+                tunnel: false,
+                websocket: false,
+            };
+            self.streams.insert(id, Box::new(stream));
+        }
+        Ok(self.streams.get_mut(&id).map(|s| &mut **s))
+    }
+
+    fn note(&mut self, id: u32, note: &'static str) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.open.note(note);
+        }
+    }
+
+    /// A header or trailer section of a stream. `end`: the stream's direction
+    /// ends with it.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn head(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        id: u32,
+        mut section: Section,
+        end: bool,
+    ) -> io::Result<()> {
+        let part = conv.part(direction);
+        let Some(stream) = self.stream(conv, core, id, origin)? else {
+            return Ok(());
+        };
+        let open = &mut stream.open;
+        note_section(open, &section);
+        let cost = section.cost();
+        core.budget.charge(cost);
+        open.charged += cost;
+        match part {
+            Part::Request if open.exchange.request.is_none() => {
+                self.request(conv, core, origin, id, &mut section)?;
+            }
+            Part::Response if open.exchange.response.is_none() => {
+                let status = section.status();
+                section.mask(core);
+                if status.is_some_and(|s| s < 200) && !end {
+                    if open.exchange.interim.len() < INTERIM_LIMIT {
+                        open.exchange.interim.push(Interim {
+                            status: status.unwrap_or(0),
+                            headers: section.plain_fields(),
+                        });
+                    }
+                } else {
+                    self.response(conv, core, origin, id, &section)?;
+                }
+            }
+            _ => {
+                section.mask(core);
+                let trailers = section.plain_fields();
+                let place = match part {
+                    Part::Request => open.exchange.request.as_mut().map(|r| &mut r.trailers),
+                    Part::Response => open.exchange.response.as_mut().map(|r| &mut r.trailers),
+                };
+                if let Some(place) = place {
+                    *place = trailers;
+                }
+            }
+        }
+        self.write_section(conv, core, direction, origin, id, &section, end)
+    }
+
+    /// A request's header section; masked when it comes back.
+    fn request(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        origin: &Origin<'_>,
+        id: u32,
+        section: &mut Section,
+    ) -> io::Result<()> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        let scheme = conv.scheme();
+        let open = &mut stream.open;
+        stream.websocket = section.wants_websocket();
+        open.exchange.times.request_start = Some(origin.time);
+        if open.exchange.process.is_none() {
+            open.exchange.process = origin.process.cloned();
+            open.exchange.tid = origin.tid;
+            open.exchange.thread = origin.thread.to_vec();
+        }
+        open.exchange.request = Some(section.request(scheme));
+        open.judge(core, false);
+        if section.mask(core) {
+            let plain = open.exchange.request.replace(section.request(scheme));
+            if open.verdict == Verdict::Undecided {
+                open.plain = plain.map(Box::new);
+            }
+        }
+        open.watch(core, Part::Request);
+        if open.verdict == Verdict::Keep {
+            core.request(&open.exchange)?;
+        }
+        if open.is_wanted() && open.exchange.response.is_none() {
+            core.await_response(conv.info.key, u64::from(id));
+        }
+        self.flush(conv, core, id)
+    }
+
+    /// A final response's header section, masked.
+    fn response(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        origin: &Origin<'_>,
+        id: u32,
+        section: &Section,
+    ) -> io::Result<()> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        // What was lost before it began was not of it.
+        if let Some(requests) = conv.requests {
+            stream.uncertain[requests.other().index()] = false;
+        }
+        let open = &mut stream.open;
+        let mut response = section.response();
+        response.interim = std::mem::take(&mut open.exchange.interim);
+        let connect = open
+            .exchange
+            .request
+            .as_ref()
+            .is_some_and(|r| r.method == b"CONNECT");
+        if connect && (200..300).contains(&response.status) {
+            stream.tunnel = true;
+            open.exchange.upgraded_to = Some(if stream.websocket {
+                Upgrade::WebSocket
+            } else {
+                Upgrade::Tunnel
+            });
+        }
+        open.exchange.times.response_start = Some(origin.time);
+        open.exchange.response = Some(response);
+        open.exchange.info = conv.info.clone();
+        open.judge(core, false);
+        if !stream.tunnel {
+            open.watch(core, Part::Response);
+        } else if stream.websocket {
+            open.begin_websocket(core)?;
+        }
+        self.flush(conv, core, id)
+    }
+
+    /// A request that the server makes up (RFC 9113 8.4).
+    pub(super) fn promise(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        promised: u32,
+        mut section: Section,
+    ) -> io::Result<()> {
+        let Some(stream) = self.stream(conv, core, promised, origin)? else {
+            return Ok(());
+        };
+        let open = &mut stream.open;
+        if open.exchange.request.is_some() {
+            return Ok(());
+        }
+        note_section(open, &section);
+        open.note("pushed by the server");
+        open.request_done = true;
+        open.exchange.times.request_end = Some(origin.time);
+        self.request(conv, core, origin, promised, &mut section)?;
+        self.write_promise(conv, core, direction, origin, promised, &section)
+    }
+
+    /// Bytes of a body.
+    pub(super) fn body(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        id: u32,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let part = conv.part(direction);
+        let outward = conv.outward(direction).index();
+        let Some(stream) = self.streams.get_mut(&id) else {
+            if self.lossy && !self.ended.contains(&id) {
+                let n = bytes.len() as u64;
+                core.stats.other_bytes = core.stats.other_bytes.saturating_add(n);
+            }
+            return Ok(());
+        };
+        if stream.tunnel {
+            let way = conv.outward(direction);
+            count_tunnel(core, &mut stream.open, outward, bytes.len() as u64);
+            let input = Input::Bytes(bytes);
+            stream.open.websocket_input(core, way, origin.time, input)?;
+        } else {
+            stream.open.body_bytes(core, part, bytes);
+        }
+        self.write_data(conv, core, direction, origin, id, bytes)
+    }
+
+    /// Bytes of a body that are not there.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn body_gap(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        id: u32,
+        length: u64,
+        reason: MissingReason,
+    ) -> io::Result<()> {
+        let part = conv.part(direction);
+        let outward = conv.outward(direction).index();
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        if stream.tunnel {
+            count_tunnel(core, &mut stream.open, outward, length);
+            let lost = &mut stream.open.exchange.lost_bytes;
+            *lost = lost.saturating_add(length);
+            let (way, input) = (conv.outward(direction), Input::Gap(length, reason));
+            stream.open.websocket_input(core, way, origin.time, input)?;
+        } else {
+            stream.open.body_gap(core, part, length, reason);
+        }
+        self.write_gap(conv, core, direction, origin, id, length, reason)
+    }
+
+    /// A gap in which frames may have been.
+    pub(super) fn between(&mut self, conv: &Conversation, direction: Direction, length: u64) {
+        let part = conv.part(direction);
+        let going = |stream: &Stream| match part {
+            Part::Request => !stream.open.request_done,
+            Part::Response => !stream.open.response_done,
+        };
+        let count = self.streams.values().filter(|s| going(s)).count();
+        for stream in self.streams.values_mut().filter(|s| going(s)) {
+            stream.uncertain[direction.index()] = true;
+            stream.open.websocket_hole(conv.outward(direction));
+            stream.open.note("frames of the connection are missing");
+            if count == 1 {
+                let lost = &mut stream.open.exchange.lost_bytes;
+                *lost = lost.saturating_add(length);
+            }
+        }
+    }
+
+    /// A stream's direction ends (END_STREAM).
+    pub(super) fn end_of_message(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        id: u32,
+        by_data: bool,
+    ) -> io::Result<()> {
+        if by_data {
+            self.write_end(conv, core, direction, origin, id)?;
+        }
+        let part = conv.part(direction);
+        let now = core.now;
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        let uncertain = stream.uncertain[direction.index()];
+        let open = &mut stream.open;
+        open.websocket_input(core, conv.outward(direction), origin.time, Input::End)?;
+        match part {
+            Part::Request => {
+                open.body_end(core, part, uncertain);
+                open.request_done = true;
+                open.exchange.times.request_end = Some(origin.time);
+            }
+            Part::Response => {
+                open.body_end(core, part, uncertain);
+                open.response_done = true;
+                open.exchange.times.response_end = Some(origin.time);
+            }
+        }
+        if open.request_done && open.response_done {
+            return self.finish(conv, core, id, None);
+        }
+        if open.response_done && open.exchange.request.is_none() {
+            self.lingering.push_back((now, id));
+        }
+        Ok(())
+    }
+
+    /// RST_STREAM.
+    pub(super) fn reset(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        id: u32,
+        code: u32,
+    ) -> io::Result<()> {
+        if !self.streams.contains_key(&id) {
+            return Ok(());
+        }
+        self.note(id, error_note(code));
+        self.write_reset(conv, core, direction, origin, id, code)?;
+        // A server that has answered may refuse the rest of the request
+        // (RFC 9113 8.1).
+        let answered = self.streams.get(&id).is_some_and(|s| s.open.response_done);
+        let ending = if answered && code == 0 {
+            Ending::Closed
+        } else {
+            Ending::Reset
+        };
+        self.finish(conv, core, id, Some(ending))
+    }
+
+    /// GOAWAY: streams of the other end above `last` are not processed.
+    pub(super) fn go_away(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        last: u32,
+    ) -> io::Result<()> {
+        let odd = u32::from(conv.part(direction) == Part::Response);
+        let refused = |id: &&u32| **id > last && **id & 1 == odd;
+        let mut ids: Vec<u32> = self.streams.keys().filter(refused).copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.note(id, "not processed: GOAWAY");
+            self.finish(conv, core, id, Some(Ending::Closed))?;
+        }
+        Ok(())
+    }
+
+    /// The first stream after an upgrade: its request was one of HTTP/1.1.
+    pub(super) fn upgraded(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        request: Request,
+    ) -> io::Result<()> {
+        let origin = Origin::nobody(core.now);
+        let Some(stream) = self.stream(conv, core, 1, &origin)? else {
+            return Ok(());
+        };
+        let open = &mut stream.open;
+        open.exchange.request = Some(request);
+        open.request_done = true;
+        open.note("the request was that of the upgrade");
+        open.judge(core, false);
+        if open.is_wanted() {
+            core.await_response(conv.info.key, 1);
+        }
+        Ok(())
+    }
+
+    /// Gives out the exchange of a stream, as it is.
+    fn finish(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        id: u32,
+        ending: Option<Ending>,
+    ) -> io::Result<()> {
+        let Some(mut stream) = self.streams.remove(&id) else {
+            return Ok(());
+        };
+        self.remember(id);
+        let open = &mut stream.open;
+        open.exchange.info = conv.info.clone();
+        if open.exchange.request.is_none() {
+            open.note("request not seen");
+            open.request_done = true;
+        }
+        open.judge(core, true);
+        for direction in [Direction::Send, Direction::Receive] {
+            open.websocket_input(core, direction, core.now, Input::End)?;
+        }
+        if !open.request_done {
+            open.body_end(core, Part::Request, true);
+        }
+        if !open.response_done && open.exchange.response.is_some() {
+            open.body_end(core, Part::Response, true);
+        }
+        let whole = open.request_done && open.response_done && !open.truncated;
+        open.exchange.state = match ending {
+            None if whole => Ending::Complete,
+            None => conv.ending.unwrap_or(Ending::Closed),
+            Some(ending) => ending,
+        };
+        self.out.flush(conv, core, id, open)?;
+        core.budget.give(open.charged + open.held_bytes);
+        core.exchange(&open.exchange, open.verdict)
+    }
+
+    /// Gives out the exchanges of all streams, and what readers hold.
+    pub(super) fn finish_all(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+    ) -> io::Result<()> {
+        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.finish(conv, core, id, None)?;
+        }
+        self.lingering.clear();
+        for reader in &mut self.readers {
+            reader.discharge(core);
+        }
+        Ok(())
+    }
+
+    /// Gives out responses whose requests have not come for too long.
+    pub(super) fn expire(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let patient = |(since, _): &mut (Timestamp, u32)| now.nanos_since(*since) >= PATIENCE;
+        while let Some((_, id)) = self.lingering.pop_front_if(patient) {
+            let orphan = |s: &Stream| s.open.exchange.request.is_none() && s.open.response_done;
+            if self.streams.get(&id).is_some_and(|s| orphan(s)) {
+                self.finish(conv, core, id, None)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count_tunnel(core: &mut Core, open: &mut Open, outward: usize, bytes: u64) {
+    if open.websocket.is_none() {
+        core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
+    }
+    if let Some(count) = open.exchange.tunnel_bytes.get_mut(outward) {
+        *count = count.saturating_add(bytes);
+    }
+}

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use libbpf_rs::btf::{Btf, types as btf};
 use rustix::thread::{CapabilitySet, capabilities};
 
-use super::confined;
+use super::{confined, perf};
 
 /// The kernel's own description of its types.
 const BTF_FILE: &str = "/sys/kernel/btf/vmlinux";
@@ -26,7 +26,7 @@ pub(super) struct Kernel {
     pub(super) recvmsg_flags_arg: u32,
     /// kprobes by perf event.
     pub(super) kprobes: bool,
-    /// The functions of these names are there, not inlined.
+    /// A kprobe can be placed on the function of this name.
     pub(super) tcp_push: bool,
     pub(super) tcp_cleanup_rbuf: bool,
     /// The raw tracepoints sock_send_length and sock_recv_length (6.3).
@@ -59,8 +59,8 @@ impl Kernel {
             // Lockdown "confidentiality" refuses them (LOCKDOWN_KPROBES).
             kprobes: Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
                 && lockdown().as_deref() != Some("confidentiality"),
-            tcp_push: has_function(&types, "tcp_push"),
-            tcp_cleanup_rbuf: has_function(&types, "tcp_cleanup_rbuf"),
+            tcp_push: perf::kprobe_fits(c"tcp_push"),
+            tcp_cleanup_rbuf: perf::kprobe_fits(c"tcp_cleanup_rbuf"),
             socket_tracepoints: types
                 .type_by_name::<btf::Typedef<'_>>("btf_trace_sock_send_length")
                 .is_some(),
@@ -114,10 +114,6 @@ fn check_capabilities() -> Result<()> {
         );
     }
     bail!("capturing needs root (or CAP_BPF and CAP_PERFMON): run it with sudo")
-}
-
-fn has_function(types: &Btf<'_>, name: &str) -> bool {
-    types.type_by_name::<btf::Func<'_>>(name).is_some()
 }
 
 /// `tcp_recvmsg(sk, msg, len, nonblock, flags, addr_len)` until 5.18, then

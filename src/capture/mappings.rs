@@ -6,12 +6,13 @@
 //! refuses it, libraries are found when their process is seen to speak TLS.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use rustix::event::epoll;
 
+use super::perf::Attributes;
 use crate::tls::maps::{Mapping, device};
 
 /// Pages of one CPU's ring: room for some 500 mappings.
@@ -24,28 +25,11 @@ const RECORD_MMAP2: u32 = 10;
 const DATA_HEAD: usize = 1024;
 const DATA_TAIL: usize = 1032;
 
-/// The first version of `struct perf_event_attr`, which has all that is needed.
-#[repr(C)]
-#[derive(Default)]
-struct Attributes {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup_watermark: u32,
-    breakpoint: u32,
-    breakpoint_address: u64,
-}
-
 const TYPE_SOFTWARE: u32 = 1;
 const COUNT_DUMMY: u64 = 9;
 const FLAG_MMAP: u64 = 1 << 8;
 const FLAG_WATERMARK: u64 = 1 << 14;
 const FLAG_MMAP2: u64 = 1 << 23;
-const FLAG_CLOEXEC: libc::c_ulong = 1 << 3;
 
 /// An executable mapping that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,31 +104,13 @@ impl Ring {
     fn open(cpu: i32) -> io::Result<Self> {
         let attributes = Attributes {
             kind: TYPE_SOFTWARE,
-            size: 64,
             config: COUNT_DUMMY,
             flags: FLAG_MMAP | FLAG_MMAP2 | FLAG_WATERMARK,
             // Bytes: each record wakes.
             wakeup_watermark: 1,
             ..Attributes::default()
         };
-        // SAFETY: the structure is that of the system call, as long as its
-        // `size` says, and lives while it is read.
-        let fd = unsafe {
-            libc::syscall(
-                libc::SYS_perf_event_open,
-                &raw const attributes,
-                -1,
-                cpu,
-                -1,
-                FLAG_CLOEXEC,
-            )
-        };
-        let fd = i32::try_from(fd).unwrap_or(-1);
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new and nobody else's.
-        let event = unsafe { OwnedFd::from_raw_fd(fd) };
+        let event = attributes.open(cpu)?;
         // SAFETY: takes a number and gives one.
         let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
         // SAFETY: a new mapping at an address of the kernel's choice.

@@ -41,6 +41,7 @@ mod lease;
 mod libraries;
 mod load;
 mod mappings;
+mod perf;
 mod processes;
 mod record;
 mod retire;

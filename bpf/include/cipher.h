@@ -241,7 +241,7 @@ static __always_inline bool cipher_sent(const struct who *who, const struct tran
 		tls_report_bound(who, tls, tls_key.object, cipher->source);
 	}
 	bpf_map_delete_elem(&ciphers, &key);
-	return false;
+	return true;
 }
 
 /*

@@ -204,11 +204,11 @@ impl Decoder {
         if self.connections.is_read(record) {
             return true;
         }
-        if let Some(info) = self.connections.newly_read(record)
-            && !self.tell(record, &info, Action::Read, handle)
-        {
-            return false;
-        }
+        // Whatever `handle` says: what is in its hands now is not given again.
+        let go_on = match self.connections.newly_read(record) {
+            Some(info) => self.tell(record, &info, Action::Read, handle),
+            None => true,
+        };
         let process = self.processes.of(record);
         let libraries = &self.libraries;
         let (info, action) = self.connections.data(record, || {
@@ -228,7 +228,7 @@ impl Decoder {
             self.seen_tls.push(record.head.pid);
         }
         let Action::Data(data) = action else {
-            return true;
+            return go_on;
         };
         // A send is put where its call began: nobody can have answered before.
         let time = match data.direction {
@@ -236,14 +236,15 @@ impl Decoder {
             Direction::Receive => record.head.return_ns,
         };
         let (name, length) = record.thread();
-        handle(Item::Event(Event {
-            time: self.clock.wall(time),
-            process,
-            tid: record.head.tid,
-            thread: name.get(..length).unwrap_or_default(),
-            connection: info,
-            action,
-        }))
+        go_on
+            & handle(Item::Event(Event {
+                time: self.clock.wall(time),
+                process,
+                tid: record.head.tid,
+                thread: name.get(..length).unwrap_or_default(),
+                connection: info,
+                action,
+            }))
     }
 
     fn end(&mut self, record: &Record<'_>, handle: &mut dyn FnMut(Item<'_>) -> bool) -> bool {
@@ -288,5 +289,37 @@ impl Decoder {
         self.unhooked.remove(&pid);
         self.processes.exit(pid);
         go_on & handle(Item::ProcessEnded { pid, time })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_given_whole_though_the_one_who_takes_it_wants_no_more() {
+        let mut decoder = Decoder::new(None, false);
+        let record = Record {
+            kind: Kind::Data,
+            head: types::record {
+                kind: 1,
+                source: 2,
+                object: 1,
+                socket: 7,
+                len: 1,
+                ..types::record::default()
+            },
+            payload: b"x",
+        };
+        let mut given = Vec::new();
+        let go_on = decoder.data(&record, &mut |item| {
+            given.push(match item {
+                Item::Event(event) => matches!(event.action, Action::Data(_)),
+                Item::ProcessEnded { .. } => false,
+            });
+            false
+        });
+        // That the socket is read as TLS, and then the bytes.
+        assert_eq!((go_on, given), (false, vec![false, true]));
     }
 }

@@ -21,6 +21,7 @@ use httpsniff::event::{
     Action, ConnectionInfo, ConnectionKey, Data, Direction, Event, MissingReason, Source, Timestamp,
 };
 use httpsniff::exchange::{BodyState, Exchange, State};
+use httpsniff::http::websocket::{self, Deflate, Sender};
 use httpsniff::output::{Content, Sink, Wants, Wire};
 use httpsniff::process::Process;
 use httpsniff::redact::Redact;
@@ -217,6 +218,49 @@ pub fn hello(data: &[u8]) {
         }
     }
     let _settled = tls_hello::read_cut(data);
+}
+
+/// One direction of a WebSocket in pieces, with holes between some of them: what
+/// comes out is no more than is kept, what is held is bounded, and every byte
+/// is in a message, in a header or counted.
+pub fn websocket(data: &[u8]) {
+    const KEEP: u64 = 1000;
+    let Some(([flags, size, hole], data)) = data.split_first_chunk::<3>() else {
+        return;
+    };
+    let deflate = (flags & 2 != 0).then_some(Deflate {
+        client_alone: flags & 4 != 0,
+        server_alone: flags & 4 != 0,
+    });
+    let sender = if flags & 1 == 0 {
+        Sender::Server
+    } else {
+        Sender::Client
+    };
+    let mut parser = websocket::Parser::new(sender, deflate, KEEP);
+    let mut seen = 0;
+    let mut read = |parser: &mut websocket::Parser, mut bytes: &[u8]| {
+        while let Some(message) = parser.next(&mut bytes) {
+            assert!(message.data.len() as u64 <= KEEP);
+            assert!(
+                message
+                    .size
+                    .is_none_or(|size| size >= message.data.len() as u64)
+            );
+            seen += message.wire_size - message.lost;
+        }
+        assert!(bytes.is_empty());
+    };
+    for (i, piece) in data.chunks(usize::from(*size).max(1)).enumerate() {
+        if *hole > 0 && i % usize::from(*hole) == 1 {
+            parser.lost(u64::from(*hole));
+        }
+        read(&mut parser, piece);
+        assert!(parser.memory() < 300 << 10);
+    }
+    parser.finish();
+    read(&mut parser, &[]);
+    assert!(seen + parser.unframed() <= data.len() as u64);
 }
 
 /// `data` as instructions: which connection, direction, offset, bytes, loss,

@@ -54,6 +54,8 @@ group_test() {
 	want wget wget
 	want /etc/ssl/certs/ca-certificates.crt ca-certificates
 	want node nodejs
+	want /usr/share/nodejs/ws node-ws
+	want /usr/lib/python3/dist-packages/websockets python3-websockets
 	want ruby ruby
 	# Debian has it apart from Ruby, in a folder with its version.
 	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)

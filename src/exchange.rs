@@ -420,6 +420,9 @@ pub struct Exchange {
     /// Bytes after the upgrade, sent and received (index by
     /// [`Direction::index`]).
     pub tunnel_bytes: [u64; 2],
+    /// WebSocket: messages after the upgrade, sent and received; `None` if they
+    /// were not read.
+    pub messages: Option<[u64; 2]>,
     /// Remarks for the user, such as `joined in mid-connection`.
     pub notes: Vec<&'static str>,
 }

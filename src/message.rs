@@ -11,6 +11,8 @@ pub enum MessageKind {
     Text,
     /// WebSocket, any bytes.
     Binary,
+    /// WebSocket, the end of a message whose beginning was not seen.
+    Continuation,
     /// WebSocket, the closing handshake (RFC 6455 5.5.1).
     Close,
     /// WebSocket (RFC 6455 5.5.2).
@@ -32,12 +34,28 @@ impl MessageKind {
         match self {
             Self::Text => "text",
             Self::Binary => "binary",
+            Self::Continuation => "continuation",
             Self::Close => "close",
             Self::Ping => "ping",
             Self::Pong => "pong",
             Self::Reserved(_) => "reserved",
             Self::Event => "event",
             Self::Grpc => "grpc",
+        }
+    }
+}
+
+impl<'a> Message<'a> {
+    /// [`Message::data`] as text, if it is UTF-8. What was cut or broken off
+    /// within a character is text up to that character.
+    #[must_use]
+    pub fn text(&self) -> Option<&'a str> {
+        match std::str::from_utf8(self.data) {
+            Ok(text) => Some(text),
+            Err(error) if error.error_len().is_none() && self.state != BodyState::Complete => {
+                std::str::from_utf8(self.data.get(..error.valid_up_to())?).ok()
+            }
+            Err(_) => None,
         }
     }
 }

@@ -37,6 +37,10 @@ pub struct Stats {
     pub filtered: u64,
     /// Of them: kept out because they lack what the filter asks for.
     pub lacking: u64,
+    /// Exchanges that were shown when they became WebSockets.
+    pub upgraded: u64,
+    /// Messages within exchanges that were given to the outputs.
+    pub messages: u64,
     /// Messages that could not be parsed.
     pub malformed: u64,
     /// Bytes that were transferred and are not there, by

@@ -163,12 +163,26 @@ impl Core {
         Ok(())
     }
 
+    /// Gives out an exchange whose messages follow.
+    pub(super) fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
+        if !self.is_done() {
+            self.stats.upgraded += 1;
+            for (wants, sink) in &mut self.sinks {
+                if wants.messages {
+                    sink.upgraded(exchange)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Gives out a message of an exchange that is wanted. A sink's error ends
     /// the run with the next tick.
     pub(super) fn message(&mut self, exchange: &Exchange, message: &Message<'_>) {
         if self.is_done() || self.failed.is_some() {
             return;
         }
+        self.stats.messages += 1;
         for (wants, sink) in &mut self.sinks {
             if wants.messages
                 && let Err(error) = sink.message(exchange, message)

@@ -6,6 +6,7 @@ use super::conversation::Conversation;
 use super::core::Core;
 use super::open::Part;
 use super::side::{Body, State, Tunnel};
+use super::websocket::Input;
 use crate::event::{Direction, MissingReason, Timestamp};
 use crate::flow::Origin;
 use crate::output::Content as WireContent;
@@ -56,7 +57,10 @@ impl Conversation {
                         let outward = self.outward(direction).index();
                         self.count_tunnel(core, outward, store.bytes.len() as u64);
                         if let Some(ordinal) = self.tunnel {
-                            store.replay(|item| self.wire_item(core, direction, ordinal, &item))?;
+                            store.replay(|item| {
+                                self.wire_item(core, direction, ordinal, &item)?;
+                                self.websocket_item(core, direction, &item)
+                            })?;
                         }
                         continue;
                     }
@@ -72,6 +76,10 @@ impl Conversation {
                     // Ciphertext is not copied on purpose: it is not lost.
                     if !tls && let Some(open) = tunnel.and_then(|t| self.open(t)) {
                         open.exchange.lost_bytes = open.exchange.lost_bytes.saturating_add(length);
+                    }
+                    if !tls {
+                        let input = Input::Gap(length, reason);
+                        self.websocket(core, direction, origin.time, input)?;
                     }
                     return match tunnel {
                         Some(ordinal) if !tls => {
@@ -269,10 +277,16 @@ impl Conversation {
                 let outward = self.outward(direction).index();
                 self.count_tunnel(core, outward, stored);
                 if let Some(ordinal) = self.tunnel {
-                    store.replay(|item| self.wire_item(core, direction, ordinal, &item))?;
+                    store.replay(|item| {
+                        self.wire_item(core, direction, ordinal, &item)?;
+                        self.websocket_item(core, direction, &item)
+                    })?;
                 }
             }
             _ => {}
+        }
+        if self.tunnel.is_some() {
+            self.websocket(core, direction, time, Input::End)?;
         }
         store.clear();
         let side = self.side(direction);

@@ -281,6 +281,7 @@ impl Conversation {
             lost_bytes: 0,
             upgraded_to: None,
             tunnel_bytes: [0; 2],
+            messages: None,
             notes: Vec::new(),
         });
         if self.ordinal == 1 && !self.info.from_start {

@@ -24,6 +24,7 @@ mod side;
 mod table;
 mod tunnel;
 mod watch;
+mod websocket;
 mod wire;
 
 use std::io;

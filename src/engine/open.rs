@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::core::Core;
 use super::watch::Watches;
+use super::websocket::WebSocket;
 use crate::content::coding::{Outcome, decode};
 use crate::event::{Direction, MissingReason};
 use crate::exchange::{Body, BodyState, Exchange, Missing, Request};
@@ -57,6 +58,8 @@ pub(super) struct Open {
     pub(super) held_bytes: u64,
     /// What is counted in the budget for this exchange.
     pub(super) charged: u64,
+    /// Reads its messages.
+    pub(super) websocket: Option<Box<WebSocket>>,
     /// Follows bodies that consist of messages.
     pub(super) watches: Watches,
 }
@@ -76,6 +79,7 @@ impl Open {
             held: VecDeque::new(),
             held_bytes: 0,
             charged: 0,
+            websocket: None,
             watches: Watches::default(),
         }
     }

@@ -117,13 +117,17 @@ impl Conversation {
                 side.state = State::Tunnel(Tunnel::New);
             }
         }
-        let upgrade = tunnel
-            .and_then(|t| self.open(t))
-            .and_then(|o| o.exchange.upgraded_to);
-        let wanted = tunnel
-            .and_then(|t| self.open(t))
-            .is_some_and(|open| open.is_wanted());
-        if upgrade.is_some_and(|u| u != Upgrade::H2c) && (!core.wants.wire || !wanted) {
+        let (mut mute, mut upgrade) = (false, None);
+        if let Some(open) = tunnel.and_then(|t| self.open(t)) {
+            upgrade = open.exchange.upgraded_to;
+            if upgrade == Some(Upgrade::WebSocket) {
+                open.begin_websocket(core)?;
+            }
+            mute = upgrade.is_some_and(|u| u != Upgrade::H2c)
+                && open.websocket.is_none()
+                && (!core.wants.wire || !open.is_wanted());
+        }
+        if mute {
             self.mute_capture(core);
         }
         // Requests after it were no requests.

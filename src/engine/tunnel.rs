@@ -1,11 +1,13 @@
-//! Bytes after an upgrade or CONNECT, which are somebody else's.
+//! Bytes after an upgrade or CONNECT, which are somebody else's, or messages
+//! of a WebSocket.
 
 use std::io;
 
 use super::conversation::{Conversation, Cursor};
 use super::core::Core;
 use super::side::{State, Tunnel};
-use crate::event::Direction;
+use super::websocket::Input;
+use crate::event::{Direction, Timestamp};
 use crate::flow::{Item, Piece};
 use crate::http::start::{self, Start};
 use crate::output::Content as WireContent;
@@ -54,8 +56,12 @@ impl Conversation {
             return Ok(());
         };
         for store in first {
-            store.replay(|item| self.wire_item(core, direction, ordinal, &item))?;
+            store.replay(|item| {
+                self.wire_item(core, direction, ordinal, &item)?;
+                self.websocket_item(core, direction, &item)
+            })?;
         }
+        self.websocket(core, direction, cur.origin.time, Input::Bytes(rest))?;
         let item = Item {
             offset: cur.offset.wrapping_add(cur.given as u64),
             origin: cur.origin,
@@ -80,9 +86,41 @@ impl Conversation {
         self.wire(core, direction, ordinal, item.offset, &item.origin, content)
     }
 
+    /// A piece of a WebSocket, if the tunnel is one.
+    pub(super) fn websocket_item(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        item: &Item<'_>,
+    ) -> io::Result<()> {
+        let input = match item.piece {
+            Piece::Bytes(bytes) => Input::Bytes(bytes),
+            Piece::Gap { length, reason } => Input::Gap(length, reason),
+            Piece::End => Input::End,
+        };
+        self.websocket(core, direction, item.origin.time, input)
+    }
+
+    pub(super) fn websocket(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        time: Timestamp,
+        input: Input<'_>,
+    ) -> io::Result<()> {
+        let outward = self.outward(direction);
+        match self.tunnel.and_then(|ordinal| self.open(ordinal)) {
+            Some(open) => open.websocket_input(core, outward, time, input),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn count_tunnel(&mut self, core: &mut Core, outward: usize, bytes: u64) {
-        core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
-        if let Some(open) = self.tunnel.and_then(|ordinal| self.open(ordinal))
+        let open = self.tunnel.and_then(|ordinal| self.open(ordinal));
+        if open.as_ref().is_none_or(|open| open.websocket.is_none()) {
+            core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
+        }
+        if let Some(open) = open
             && let Some(count) = open.exchange.tunnel_bytes.get_mut(outward)
         {
             *count = count.saturating_add(bytes);

@@ -7,6 +7,7 @@ pub mod h2;
 pub mod head;
 pub mod hpack;
 pub mod start;
+pub mod websocket;
 
 /// Bytes that are not what they should be (RFC 9112).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

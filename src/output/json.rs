@@ -22,10 +22,12 @@ use std::sync::Arc;
 use super::{Sink, Wants};
 use crate::event::{ConnectionInfo, Direction, Timestamp};
 use crate::exchange::{Body, Exchange, Fields, Interim, State, Times};
+use crate::message::Message;
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
 mod flow;
+mod message;
 mod parts;
 pub(super) mod value;
 
@@ -95,6 +97,7 @@ impl Sink for Json {
             bodies: true,
             wire: false,
             requests: self.options.partial,
+            messages: true,
             ..Wants::default()
         }
     }
@@ -104,6 +107,11 @@ impl Sink for Json {
         head(w, exchange, "request", State::Open, &mut self.facts);
         request(w, exchange, Progress::Head);
         tail(w, exchange);
+        self.line_done()
+    }
+
+    fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        message::push(&mut self.writer, exchange, message);
         self.line_done()
     }
 
@@ -336,6 +344,13 @@ fn response(w: &mut Writer, exchange: &Exchange) {
         w.raw(",\"received\":");
         w.number_or_null(bytes(Direction::Receive));
         w.raw("}");
+        if let Some([sent, received]) = exchange.messages {
+            w.raw(",\"messages\":{\"sent\":");
+            w.number(sent);
+            w.raw(",\"received\":");
+            w.number(received);
+            w.raw("}");
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Wants {
     pub requests: bool,
     /// [`Sink::pending`].
     pub pending: bool,
-    /// [`Sink::message`].
+    /// [`Sink::message`] and [`Sink::upgraded`].
     pub messages: bool,
 }
 
@@ -111,6 +111,12 @@ pub trait Sink {
     /// A request that is wanted has had no response for a second. Called once
     /// for an exchange, and not if it ends before.
     fn pending(&mut self, _exchange: &Exchange) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// An exchange that is wanted became a WebSocket: there is its response,
+    /// its messages follow, and it ends with its connection.
+    fn upgraded(&mut self, _exchange: &Exchange) -> io::Result<()> {
         Ok(())
     }
 

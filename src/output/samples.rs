@@ -3,11 +3,14 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use crate::event::{ConnectionInfo, ConnectionKey, Endpoint, MissingReason, Source, Timestamp};
+use crate::event::{
+    ConnectionInfo, ConnectionKey, Direction, Endpoint, MissingReason, Source, Timestamp,
+};
 use crate::exchange::{
     Body, BodyState, Exchange, Fields, Interim, Missing, Request, Response, Role, State, Times,
     Upgrade, Version,
 };
+use crate::message::{Message, MessageKind};
 use crate::process::Process;
 use crate::tls_flow::{TlsFlow, Unread};
 use crate::tls_hello::{ClientHello, ServerHello, Version as TlsVersion};
@@ -147,6 +150,7 @@ pub(crate) fn plain() -> Exchange {
         lost_bytes: 0,
         upgraded_to: None,
         tunnel_bytes: [0, 0],
+        messages: None,
         notes: Vec::new(),
     }
 }
@@ -268,6 +272,36 @@ pub(crate) fn tunnel() -> Exchange {
     exchange.upgraded_to = Some(Upgrade::Tunnel);
     exchange.tunnel_bytes = [1234, 5_678_901];
     exchange
+}
+
+/// A WebSocket at its end.
+pub(crate) fn websocket() -> Exchange {
+    let mut exchange = plain();
+    exchange.request = Some(request("GET", "https", "example.com", "/chat"));
+    exchange.response = Some(response(101, "Switching Protocols", "", b""));
+    exchange.upgraded_to = Some(Upgrade::WebSocket);
+    exchange.tunnel_bytes = [1234, 20];
+    exchange.messages = Some([12, 3]);
+    exchange
+}
+
+/// One of its messages, `data` of it kept.
+pub(crate) fn message(kind: MessageKind, data: &[u8]) -> Message<'_> {
+    Message {
+        number: 3,
+        direction: Direction::Send,
+        time: Timestamp(NOON),
+        kind,
+        size: Some(data.len() as u64),
+        wire_size: data.len() as u64,
+        fragments: 1,
+        compressed: false,
+        state: BodyState::Complete,
+        data,
+        close: None,
+        event: None,
+        event_id: None,
+    }
 }
 
 /// Everything off the wire is hostile.

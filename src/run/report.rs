@@ -55,6 +55,10 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
     if !others.is_empty() {
         lines.push(format!("of these {}", others.join(", ")));
     }
+    if stats.messages > 0 {
+        let messages = number(stats.messages, "message");
+        lines.push(format!("{messages} within exchanges"));
+    }
     lines.extend(flows(stats));
     if stats.evicted_connections > 0 {
         lines.push(format!(

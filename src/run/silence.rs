@@ -26,7 +26,7 @@ pub(super) struct Facts<'a> {
 #[derive(Debug)]
 pub(super) struct Silence {
     since: Instant,
-    /// Exchanges shown when `since` was set.
+    /// What was shown when `since` was set.
     shown: u64,
     /// The counts at that time: what came before explains nothing.
     before: Stats,
@@ -49,8 +49,9 @@ impl Silence {
     /// Whether it is time to gather the facts and to ask for a line.
     #[must_use]
     pub(super) fn is_due(&mut self, now: Instant, stats: &Stats) -> bool {
-        if stats.shown > self.shown {
-            self.shown = stats.shown;
+        let shown = stats.shown + stats.upgraded + stats.messages;
+        if shown > self.shown {
+            self.shown = shown;
             self.since = now;
             self.before = stats.clone();
         }

@@ -36,3 +36,4 @@ mod runtimes;
 mod rustls;
 mod selectors;
 mod views;
+mod websocket;

@@ -8,6 +8,7 @@ use super::heads::Section;
 use crate::engine::conversation::{Conversation, PATIENCE};
 use crate::engine::core::Core;
 use crate::engine::open::{Open, Part};
+use crate::engine::websocket::Input;
 use crate::event::{Direction, MissingReason, Timestamp};
 use crate::exchange::{Interim, Request, State as Ending, Upgrade};
 use crate::filter::Verdict;
@@ -218,6 +219,8 @@ impl H2 {
         open.judge(core, false);
         if !stream.tunnel {
             open.watch(core, Part::Response);
+        } else if stream.websocket {
+            open.begin_websocket(core)?;
         }
         self.flush(conv, core, id)
     }
@@ -267,7 +270,10 @@ impl H2 {
             return Ok(());
         };
         if stream.tunnel {
+            let way = conv.outward(direction);
             count_tunnel(core, &mut stream.open, outward, bytes.len() as u64);
+            let input = Input::Bytes(bytes);
+            stream.open.websocket_input(core, way, origin.time, input)?;
         } else {
             stream.open.body_bytes(core, part, bytes);
         }
@@ -295,6 +301,8 @@ impl H2 {
             count_tunnel(core, &mut stream.open, outward, length);
             let lost = &mut stream.open.exchange.lost_bytes;
             *lost = lost.saturating_add(length);
+            let (way, input) = (conv.outward(direction), Input::Gap(length, reason));
+            stream.open.websocket_input(core, way, origin.time, input)?;
         } else {
             stream.open.body_gap(core, part, length, reason);
         }
@@ -311,6 +319,7 @@ impl H2 {
         let count = self.streams.values().filter(|s| going(s)).count();
         for stream in self.streams.values_mut().filter(|s| going(s)) {
             stream.uncertain[direction.index()] = true;
+            stream.open.websocket_hole(conv.outward(direction));
             stream.open.note("frames of the connection are missing");
             if count == 1 {
                 let lost = &mut stream.open.exchange.lost_bytes;
@@ -339,6 +348,7 @@ impl H2 {
         };
         let uncertain = stream.uncertain[direction.index()];
         let open = &mut stream.open;
+        open.websocket_input(core, conv.outward(direction), origin.time, Input::End)?;
         match part {
             Part::Request => {
                 open.body_end(core, part, uncertain);
@@ -446,6 +456,9 @@ impl H2 {
             open.request_done = true;
         }
         open.judge(core, true);
+        for direction in [Direction::Send, Direction::Receive] {
+            open.websocket_input(core, direction, core.now, Input::End)?;
+        }
         if !open.request_done {
             open.body_end(core, Part::Request, true);
         }
@@ -500,7 +513,9 @@ impl H2 {
 }
 
 fn count_tunnel(core: &mut Core, open: &mut Open, outward: usize, bytes: u64) {
-    core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
+    if open.websocket.is_none() {
+        core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
+    }
     if let Some(count) = open.exchange.tunnel_bytes.get_mut(outward) {
         *count = count.saturating_add(bytes);
     }

@@ -6,4 +6,5 @@ mod h2;
 mod http1;
 mod order;
 mod support;
+mod websocket;
 mod wire;

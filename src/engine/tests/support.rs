@@ -28,6 +28,8 @@ pub(super) struct Out {
     /// Number, direction, kind and data of each message.
     pub(super) messages: Vec<String>,
     pub(super) flows: Vec<TlsFlow>,
+    /// Numbers of exchanges that are upgraded, their messages as lines.
+    pub(super) messages: Vec<String>,
     /// Bytes per connection and direction.
     pub(super) wire: BTreeMap<(u64, Direction), Vec<u8>>,
     pub(super) gaps: Vec<(Direction, u64, u64, MissingReason)>,
@@ -58,6 +60,23 @@ impl Sink for Recorder {
     }
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.0.borrow_mut().exchanges.push(exchange.clone());
+        Ok(())
+    }
+    fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
+        let line = format!("{}.{}", exchange.connection, exchange.ordinal);
+        self.0.borrow_mut().messages.push(line);
+        Ok(())
+    }
+    fn message(&mut self, _exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        let line = format!(
+            "{} {:?} {} {} {}",
+            message.number,
+            message.direction,
+            message.kind.name(),
+            message.state.name(),
+            String::from_utf8_lossy(message.data)
+        );
+        self.0.borrow_mut().messages.push(line);
         Ok(())
     }
     fn tls(&mut self, flow: &TlsFlow) -> io::Result<()> {

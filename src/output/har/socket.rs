@@ -82,6 +82,7 @@ const fn opcode(kind: MessageKind) -> Option<u8> {
         MessageKind::Ping => Some(9),
         MessageKind::Pong => Some(10),
         MessageKind::Reserved(opcode) => Some(opcode),
+        MessageKind::Continuation => Some(0),
         // They are in the body.
         MessageKind::Event | MessageKind::Grpc => None,
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::exchange::BodyState;
+use crate::message::MessageKind;
 use crate::output::samples::{self, Shared};
 
 fn lines(options: Options, give: impl FnOnce(&mut Json)) -> String {
@@ -111,6 +112,64 @@ fn an_upgrade_counts_what_follows() {
     assert_eq!(json["upgraded_to"], "tunnel");
     assert_eq!(json["tunnel"], json!({"sent":1234,"received":5_678_901}));
     assert_eq!(json["request"]["url"], "example.com:443");
+}
+
+fn message(message: &Message<'_>) -> Value {
+    let line = lines(Options::default(), |sink| {
+        sink.message(&samples::websocket(), message).unwrap();
+    });
+    serde_json::from_str(&line).unwrap()
+}
+
+#[test]
+fn a_message_has_a_line() {
+    let line = lines(Options::default(), |sink| {
+        let message = samples::message(MessageKind::Text, b"Hello");
+        sink.message(&samples::websocket(), &message).unwrap();
+    });
+    assert_eq!(
+        line,
+        concat!(
+            r#"{"schema":1,"kind":"message","id":"7.1","message":3,"ts":"2026-11-20T12:00:00.123456789Z","#,
+            r#""direction":"send","type":"text","size":5,"wire_size":5,"fragments":1,"compressed":false,"#,
+            r#""state":"complete","text":"Hello"}"#,
+            "\n"
+        )
+    );
+    let exchange = value(&samples::websocket());
+    assert_eq!(exchange["messages"], json!({"sent":12,"received":3}));
+    assert_eq!(value(&samples::tunnel()).get("messages"), None);
+}
+
+#[test]
+fn a_message_says_what_it_is_and_what_became_of_it() {
+    let close = Message {
+        close: Some((4001, b"bye\xff")),
+        ..samples::message(MessageKind::Close, b"\x0f\xa1bye\xff")
+    };
+    let json = message(&close);
+    assert_eq!(json["close_code"], 4001);
+    assert_eq!(json["close_reason"], json!({"base64":"Ynll/w=="}));
+    assert_eq!(json.get("base64"), None);
+    let bare = message(&samples::message(MessageKind::Close, b""));
+    assert_eq!(bare.get("close_code"), None);
+    let odd = message(&samples::message(MessageKind::Reserved(11), b"\xff"));
+    assert_eq!(
+        (&odd["type"], &odd["opcode"]),
+        (&json!("reserved"), &json!(11))
+    );
+    assert_eq!(odd["base64"], "/w==");
+    let cut = Message {
+        size: None,
+        state: BodyState::Lost,
+        ..samples::message(MessageKind::Text, "caf\u{e9}".as_bytes().split_at(4).0)
+    };
+    let json = message(&cut);
+    assert_eq!(
+        (&json["text"], &json["size"]),
+        (&json!("caf"), &Value::Null)
+    );
+    assert_eq!(json["state"], "lost");
 }
 
 #[test]

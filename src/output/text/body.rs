@@ -9,6 +9,7 @@ use crate::content::media::MediaType;
 use crate::content::multipart::{self, Multipart, Part};
 use crate::content::{charset, json_pretty};
 use crate::exchange::{Body, BodyState, Fields};
+use crate::message::Message;
 use crate::output::escape;
 
 /// Bytes of text that are shown.
@@ -76,6 +77,30 @@ pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) 
     }
     if encoded {
         remark(out, color, |out| out.push_str("could not be decoded"));
+    }
+}
+
+/// Appends a message, indented by two columns.
+pub(super) fn push_message(out: &mut String, message: &Message<'_>, look: Look) {
+    let shown = match message.text() {
+        Some(text) if looks_like_text(text) => {
+            let start = text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text);
+            let json = look.indent_json && start.starts_with(['{', '[']);
+            let cut = start.len() as u64 != message.size.unwrap_or_default();
+            let indented = json.then(|| json_pretty::indent(start, cut)).flatten();
+            push_text(out, indented.as_deref().unwrap_or(start));
+            start.len()
+        }
+        _ => push_dump(out, message.data.get(..DUMP).unwrap_or(message.data)),
+    };
+    let total = message.size.unwrap_or(message.data.len() as u64);
+    let more = total.saturating_sub(shown as u64);
+    if more > 0 {
+        remark(out, look.color, |out| {
+            out.push_str("… ");
+            push_size(out, more);
+            out.push_str(" more");
+        });
     }
 }
 
@@ -187,7 +212,7 @@ fn remark(out: &mut String, color: bool, write: impl FnOnce(&mut String)) {
 }
 
 /// Whether text is for reading: few controls, no NUL.
-fn looks_like_text(text: &str) -> bool {
+pub(super) fn looks_like_text(text: &str) -> bool {
     let start = text.as_bytes().get(..TEXT).unwrap_or(text.as_bytes());
     let odd = start
         .iter()

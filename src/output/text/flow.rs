@@ -136,7 +136,7 @@ impl Layout {
     }
 
     /// A cell of its own width behind a gap.
-    fn word(&mut self, out: &mut String, style: anstyle::Style, text: &str) {
+    pub(super) fn word(&mut self, out: &mut String, style: anstyle::Style, text: &str) {
         self.space(out, self.gap);
         self.cell.clear();
         self.cell.push_str(text);

@@ -18,7 +18,7 @@ use super::style::{self, styled};
 use super::units::{push_duration, push_size};
 use crate::container::short;
 use crate::event::{ConnectionInfo, Direction, Endpoint};
-use crate::exchange::{Exchange, Role, State};
+use crate::exchange::{Exchange, Role, State, Upgrade};
 use crate::output::escape;
 use crate::process::Process;
 
@@ -42,6 +42,8 @@ const NARROW: usize = 110;
 pub(super) enum Progress {
     /// There is a request's head, and no more.
     Pending,
+    /// Request and response are there, and its messages follow.
+    Upgraded,
     Ended,
 }
 
@@ -255,7 +257,7 @@ impl Layout {
             let pending = progress == Progress::Pending;
             self.cell.push(if pending { '…' } else { '-' });
             self.put(out, style::FAINT, STATUS, Align::Left);
-            return self.put_marks(out, exchange);
+            return self.put_marks(out, exchange, progress);
         };
         let mut digits = itoa::Buffer::new();
         self.cell.push_str(digits.format(response.status));
@@ -271,7 +273,7 @@ impl Layout {
             push_duration(&mut self.cell, nanos);
             self.put(out, style::FAINT, DURATION, Align::Right);
         }
-        self.put_marks(out, exchange);
+        self.put_marks(out, exchange, progress);
     }
 
     /// Collects what is not as it should be, or not as usual.
@@ -280,6 +282,11 @@ impl Layout {
         let marks = &mut self.marks;
         marks.clear();
         if progress == Progress::Pending {
+            return;
+        }
+        if progress == Progress::Upgraded {
+            let upgrade = exchange.upgraded_to.map_or("messages", Upgrade::name);
+            let _ = write!(marks, "  {upgrade} #{}", id(exchange));
             return;
         }
         if exchange.response.is_none() {
@@ -304,19 +311,27 @@ impl Layout {
         if let Some(upgrade) = exchange.upgraded_to {
             marks.push_str("  ");
             marks.push_str(upgrade.name());
+            if exchange.messages.is_some() {
+                let _ = write!(marks, " #{} ended", id(exchange));
+            }
             if narrow {
                 return;
             }
             for (sign, direction) in [(" ↑ ", Direction::Send), (" ↓ ", Direction::Receive)] {
-                let bytes = exchange.tunnel_bytes.get(direction.index());
+                let at = direction.index();
                 marks.push_str(sign);
+                if let Some(count) = exchange.messages.and_then(|m| m.get(at).copied()) {
+                    let _ = write!(marks, "{count} in ");
+                }
+                let bytes = exchange.tunnel_bytes.get(at);
                 push_size(marks, bytes.copied().unwrap_or_default());
             }
         }
     }
 
-    fn put_marks(&mut self, out: &mut String, exchange: &Exchange) {
+    fn put_marks(&mut self, out: &mut String, exchange: &Exchange, progress: Progress) {
         let style = match exchange.state {
+            _ if progress == Progress::Upgraded => style::FAINT,
             State::Reset | State::Closed => style::BAD,
             _ if exchange.lost_bytes > 0 => style::BAD,
             State::Open => style::WARN,
@@ -353,6 +368,11 @@ impl Layout {
             self.space(out, padding);
         }
     }
+}
+
+/// JSON `id`.
+fn id(exchange: &Exchange) -> String {
+    format!("{}.{}", exchange.connection, exchange.ordinal)
 }
 
 /// First byte of the request to last byte of the response, in nanoseconds.

@@ -10,11 +10,13 @@ use std::io::{self, Write};
 use super::{Sink, Wants};
 use crate::event::Timestamp;
 use crate::exchange::Exchange;
+use crate::message::{Message, MessageKind};
 use crate::tls_flow::TlsFlow;
 
 mod body;
 mod flow;
 mod line;
+mod message;
 mod style;
 mod units;
 mod verbose;
@@ -79,6 +81,13 @@ impl Text {
         self.layout.rest(&mut self.buffer, exchange, progress);
     }
 
+    fn look(&self) -> body::Look {
+        body::Look {
+            color: self.options.color,
+            indent_json: self.options.indent_json,
+        }
+    }
+
     fn written(&mut self) -> io::Result<()> {
         if self.options.line_buffered || self.buffer.len() >= ENOUGH {
             self.flush()?;
@@ -106,7 +115,7 @@ impl Sink for Text {
             wire: false,
             requests: self.options.partial,
             pending: !self.options.partial,
-            messages: false,
+            messages: true,
         }
     }
 
@@ -120,15 +129,43 @@ impl Sink for Text {
         self.written()
     }
 
+    fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
+        self.line(exchange, Progress::Upgraded);
+        if self.options.verbosity >= 1 {
+            let look = self.look();
+            verbose::push(&mut self.buffer, exchange, look, false);
+        }
+        self.written()
+    }
+
+    fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        let verbosity = self.options.verbosity;
+        // Those of gRPC are many, and none is readable.
+        if message.kind == MessageKind::Grpc && verbosity < 2 {
+            return Ok(());
+        }
+        let clock = &mut self.clock;
+        self.layout
+            .time(&mut self.buffer, |out| clock.push(out, message.time));
+        self.layout
+            .message(&mut self.buffer, exchange, message, verbosity);
+        if verbosity >= 2 {
+            let look = self.look();
+            message::push(&mut self.buffer, message, look);
+        }
+        self.written()
+    }
+
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
         self.line(exchange, Progress::Ended);
-        if self.options.verbosity >= 1 {
-            let bodies = self.options.verbosity >= 2;
-            let look = body::Look {
-                color: self.options.color,
-                indent_json: self.options.indent_json,
-            };
-            verbose::push(&mut self.buffer, exchange, look, bodies);
+        let look = self.look();
+        match self.options.verbosity {
+            0 => {}
+            // All else was said at the upgrade.
+            _ if exchange.messages.is_some() => {
+                verbose::notes(&mut self.buffer, exchange, look.color);
+            }
+            level => verbose::push(&mut self.buffer, exchange, look, level >= 2),
         }
         self.written()
     }

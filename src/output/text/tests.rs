@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
+use crate::exchange::BodyState;
 use crate::output::escape;
 use crate::output::samples::{self, Shared};
 use crate::process::Process;
@@ -171,6 +172,84 @@ fn a_long_text_is_cut_at_4_kib_and_the_rest_is_counted() {
     assert!(text.contains(&"a".repeat(4095)));
     assert!(!text.contains('é') && !text.contains("bb"));
     assert!(text.contains("[… 4.88 KiB more]"), "{text}");
+}
+
+/// An upgrade, messages, the end.
+fn websocket(options: Options, messages: &[Message<'_>]) -> String {
+    let shared = Shared::default();
+    let mut sink = Text::new(Box::new(shared.clone()), options);
+    let mut exchange = samples::websocket();
+    exchange.state = crate::exchange::State::Open;
+    sink.upgraded(&exchange).unwrap();
+    for message in messages {
+        sink.message(&exchange, message).unwrap();
+    }
+    sink.exchange(&samples::websocket()).unwrap();
+    sink.finish(Timestamp(0)).unwrap();
+    shared.take_text()
+}
+
+#[test]
+fn a_message_has_a_line_between_those_of_its_exchange() {
+    let close = Message {
+        direction: crate::event::Direction::Receive,
+        close: Some((1000, b"bye")),
+        ..samples::message(MessageKind::Close, b"\x03\xe8bye")
+    };
+    let odd = Message {
+        compressed: true,
+        fragments: 2,
+        state: BodyState::Undecodable,
+        size: None,
+        ..samples::message(MessageKind::Binary, b"")
+    };
+    let messages = [
+        samples::message(MessageKind::Text, b"Hello\nworld"),
+        samples::message(MessageKind::Ping, b"\x00\xff"),
+        odd,
+        close,
+    ];
+    assert_eq!(
+        websocket(utc(), &messages),
+        concat!(
+            "12:00:00.123  curl[4242]        → GET  https://example.com/chat                  101       0 B  0.88 ms  websocket #7.1\n",
+            "12:00:00.123  curl[4242]        ↑ text #7.1      11 B  Hello\\x0aworld\n",
+            "12:00:00.123  curl[4242]        ↑ ping #7.1       2 B  00 ff\n",
+            "12:00:00.123  curl[4242]        ↑ binary #7.1       0 B  could not be decompressed\n",
+            "12:00:00.123  curl[4242]        ↓ close  #7.1       5 B  1000 bye\n",
+            "12:00:00.123  curl[4242]        → GET    https://example.com/chat                  101       0 B  0.88 ms  websocket #7.1 ended ↑ 12 in 1.20 KiB ↓ 3 in 20 B\n",
+        )
+    );
+    let options = Options {
+        verbosity: 2,
+        ..utc()
+    };
+    let text = websocket(options, &messages);
+    assert!(text.contains("11 B\n  Hello\n  world\n"), "{text}");
+    assert!(text.contains("  00000000  00 ff "), "{text}");
+    assert!(text.contains("[compressed to 0 B, 2 frames]"), "{text}");
+    assert_eq!(text.matches("> Host: example.com").count(), 1, "{text}");
+}
+
+#[test]
+fn a_message_is_cut_to_the_terminal_and_safe() {
+    let data = "\u{1b}[2J\u{202e}世界 ".repeat(2000);
+    for width in [0, 20, 50, 80, 140] {
+        let options = Options {
+            width: Some(width),
+            ..utc()
+        };
+        let all = [
+            samples::message(MessageKind::Text, data.as_bytes()),
+            samples::message(MessageKind::Binary, &[0xff; 100]),
+            samples::message(MessageKind::Continuation, b"x"),
+        ];
+        let text = websocket(options, &all);
+        for line in text.lines() {
+            assert!(escape::width(line) <= width, "{width}: {line}");
+        }
+        assert!(!text.chars().any(|c| escape::is_unsafe(c) && c != '\n'));
+    }
 }
 
 #[test]

@@ -64,6 +64,14 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: bo
     out.push('\n');
 }
 
+/// Appends the notes alone.
+pub(super) fn notes(out: &mut String, exchange: &Exchange, color: bool) {
+    let mut writer = Writer { out, color };
+    for note in &exchange.notes {
+        writer.line('*', |out| escape::push(out, note.as_bytes()));
+    }
+}
+
 struct Writer<'a> {
     out: &'a mut String,
     color: bool,

@@ -1,0 +1,448 @@
+//! WebSocket (RFC 6455) with compressed messages (RFC 7692): one direction of
+//! a connection, its bytes given piece by piece, out of which messages come.
+//!
+//! No length that a frame claims is trusted: what is kept grows with the bytes
+//! that come, and only up to a limit; the rest of a message is counted.
+
+mod assembly;
+mod extensions;
+mod frame;
+mod inflate;
+mod search;
+
+use std::collections::VecDeque;
+
+use self::assembly::Assembly;
+pub use self::extensions::Deflate;
+use self::frame::{CONTINUATION, HEADER_LIMIT, Header};
+use self::inflate::Inflater;
+use self::search::Search;
+use crate::exchange::BodyState;
+
+/// Whose messages a direction carries. Those of the client are masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The end that asked for the upgrade.
+    Client,
+    /// The end that granted it.
+    Server,
+}
+
+/// What a message is (RFC 6455 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// The end of a message whose beginning was not seen.
+    Continuation,
+    /// Text, in UTF-8.
+    Text,
+    /// Bytes.
+    Binary,
+    /// The sender closes the connection.
+    Close,
+    /// A question for a sign of life.
+    Ping,
+    /// The answer, or an unasked-for sign of life.
+    Pong,
+    /// A reserved opcode.
+    Other(u8),
+}
+
+impl Kind {
+    fn of(opcode: u8) -> Self {
+        match opcode {
+            0 => Self::Continuation,
+            1 => Self::Text,
+            2 => Self::Binary,
+            8 => Self::Close,
+            9 => Self::Ping,
+            10 => Self::Pong,
+            other => Self::Other(other),
+        }
+    }
+
+    /// The name in outputs.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Continuation => "continuation",
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Close => "close",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Other(_) => "other",
+        }
+    }
+}
+
+/// A message: its frames put together, their masks and compression undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// What it is.
+    pub kind: Kind,
+    /// Its bytes, decompressed; `None` where they cannot be counted (a loss,
+    /// or what cannot be decompressed).
+    pub size: Option<u64>,
+    /// Bytes of its frames' payloads on the wire, holes included.
+    pub wire_size: u64,
+    /// Frames that it came in.
+    pub fragments: u32,
+    /// It was compressed by `permessage-deflate`.
+    pub compressed: bool,
+    /// The beginning: as much as is kept, up to the first hole and to where
+    /// it could not be decompressed.
+    pub data: &'a [u8],
+    /// Bytes on the wire that are missing in the middle of its frames.
+    pub lost: u64,
+    /// What became of it.
+    pub state: BodyState,
+}
+
+impl<'a> Message<'a> {
+    /// Code and reason of a [`Kind::Close`]; no code if it has none
+    /// (RFC 6455 5.5.1).
+    #[must_use]
+    pub fn close(&self) -> Option<(Option<u16>, &'a [u8])> {
+        if self.kind != Kind::Close {
+            return None;
+        }
+        Some(match self.data.split_first_chunk::<2>() {
+            Some((code, reason)) => (Some(u16::from_be_bytes(*code)), reason),
+            None => (None, self.data),
+        })
+    }
+}
+
+/// Where in its frames a direction is.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// At a header or in one.
+    Header,
+    /// So many bytes of this frame's payload are still to come.
+    Payload(Header, u64),
+    /// Framing is lost.
+    Searching,
+}
+
+/// Reads one direction.
+///
+/// ```
+/// use httpsniff::http::websocket::{Kind, Parser, Sender};
+///
+/// let mut parser = Parser::new(Sender::Server, None, 1 << 20);
+/// let mut input: &[u8] = b"\x81\x05Hello\x89\x00";
+/// let message = parser.next(&mut input).unwrap();
+/// assert_eq!((message.kind, message.data), (Kind::Text, &b"Hello"[..]));
+/// assert_eq!(parser.next(&mut input).unwrap().kind, Kind::Ping);
+/// assert_eq!(parser.next(&mut input), None);
+/// ```
+#[derive(Debug)]
+pub struct Parser {
+    sender: Sender,
+    keep: usize,
+    /// Bytes that may be held yet.
+    room: usize,
+    state: State,
+    head: [u8; HEADER_LIMIT],
+    head_len: usize,
+    /// The text or binary message that is in the making: between frames too.
+    data: Option<Assembly>,
+    /// The control frame in the making, which may stand between them.
+    control: Option<Assembly>,
+    /// What is to be given out: the first is lent to the caller.
+    done: VecDeque<Assembly>,
+    lent: bool,
+    /// A used one, for its buffer.
+    spare: Option<Assembly>,
+    deflate: bool,
+    alone: bool,
+    inflater: Option<Inflater>,
+    search: Search,
+    /// Found by the search and still to be parsed, from there on.
+    replay: (Vec<u8>, usize),
+    unframed: u64,
+}
+
+impl Parser {
+    /// A parser of the messages of `sender`, from the first byte after the
+    /// upgrade, that keeps at most `keep` bytes of each. `deflate` is what
+    /// both ends agreed upon.
+    #[must_use]
+    pub fn new(sender: Sender, deflate: Option<Deflate>, keep: u64) -> Self {
+        Self {
+            sender,
+            keep: usize::try_from(keep).unwrap_or(usize::MAX),
+            room: usize::MAX,
+            state: State::Header,
+            head: [0; HEADER_LIMIT],
+            head_len: 0,
+            data: None,
+            control: None,
+            done: VecDeque::new(),
+            lent: false,
+            spare: None,
+            deflate: deflate.is_some(),
+            alone: deflate.is_some_and(|deflate| match sender {
+                Sender::Client => deflate.client_alone,
+                Sender::Server => deflate.server_alone,
+            }),
+            inflater: None,
+            search: Search::default(),
+            replay: Default::default(),
+            unframed: 0,
+        }
+    }
+
+    /// Bounds what may be held from here on, whatever is wanted.
+    pub fn set_room(&mut self, room: u64) {
+        self.room = usize::try_from(room).unwrap_or(usize::MAX);
+    }
+
+    /// Takes bytes off `input` up to the end of a message, and gives that.
+    /// `None` once `input` is used up. To be called until then, also after
+    /// [`Self::lost`] and [`Self::finish`]; `input` should begin where the
+    /// program's call did, a packet, a record: there frames are looked for
+    /// after a loss.
+    pub fn next(&mut self, input: &mut &[u8]) -> Option<Message<'_>> {
+        if std::mem::take(&mut self.lent) {
+            self.spare = self.done.pop_front().filter(Assembly::is_small);
+        }
+        while self.done.is_empty() {
+            if self.replay.0.is_empty() {
+                if input.is_empty() {
+                    return None;
+                }
+                let taken = self.step(input);
+                *input = input.get(taken..).unwrap_or_default();
+            } else {
+                let (bytes, at) = std::mem::take(&mut self.replay);
+                let rest = bytes.get(at..).unwrap_or_default();
+                let all = rest.len();
+                let taken = self.step(rest);
+                if taken < all {
+                    self.replay = (bytes, at + taken);
+                }
+            }
+        }
+        self.lent = true;
+        self.done.front().map(Assembly::message)
+    }
+
+    /// `n` bytes are missing here. If they all are of one frame's payload,
+    /// only its message suffers; else messages may be missing, and what comes
+    /// is [`Self::unframed`] until frames are found again.
+    pub fn lost(&mut self, n: u64) {
+        if n == 0 {
+            return;
+        }
+        match &mut self.state {
+            State::Payload(header, left) if *left >= n && self.replay.0.is_empty() => {
+                *left -= n;
+                let (header, left) = (*header, *left);
+                let target = if header.is_control() {
+                    &mut self.control
+                } else {
+                    &mut self.data
+                };
+                if let Some(message) = target {
+                    message.lost(n, &mut self.inflater);
+                }
+                if left == 0 {
+                    self.frame_ends(&header);
+                }
+            }
+            _ => self.lose_framing(),
+        }
+    }
+
+    /// The direction has ended: what is unfinished is to be given out by
+    /// [`Self::next`].
+    pub fn finish(&mut self) {
+        // The beginning of a header is no message.
+        self.head_len = 0;
+        if !matches!(self.state, State::Header) || self.data.is_some() {
+            self.lose_framing();
+        }
+    }
+
+    /// Bytes in which no frames were found, after a loss or something that is
+    /// no frame.
+    #[must_use]
+    pub fn unframed(&self) -> u64 {
+        self.unframed
+    }
+
+    /// Bytes that are held.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let messages = [&self.data, &self.control, &self.spare];
+        messages
+            .into_iter()
+            .flatten()
+            .chain(&self.done)
+            .map(Assembly::memory)
+            .sum::<usize>()
+            + self.replay.0.capacity()
+            + self.search.memory()
+            + self.inflater.as_ref().map_or(0, |_| inflate::MEMORY)
+    }
+
+    /// Takes some of `bytes`, which are not empty, and says how many.
+    fn step(&mut self, bytes: &[u8]) -> usize {
+        match self.state {
+            State::Header => self.header(bytes),
+            State::Payload(header, left) => {
+                let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                let now = bytes.get(..n).unwrap_or(bytes);
+                let at = header.length - left;
+                let target = if header.is_control() {
+                    &mut self.control
+                } else {
+                    &mut self.data
+                };
+                if let Some(message) = target {
+                    let keep = self.keep.min(message.memory().saturating_add(self.room));
+                    message.push(now, header.mask, at, keep, &mut self.inflater);
+                }
+                let left = left - n as u64;
+                self.state = State::Payload(header, left);
+                if left == 0 {
+                    self.frame_ends(&header);
+                }
+                n
+            }
+            State::Searching => {
+                let (found, passed) = self.search.push(bytes, self.sender, self.deflate);
+                self.unframed = self.unframed.saturating_add(passed);
+                if let Some(found) = found {
+                    self.replay = (found, 0);
+                    self.state = State::Header;
+                }
+                bytes.len()
+            }
+        }
+    }
+
+    fn header(&mut self, bytes: &[u8]) -> usize {
+        let parsed = if self.head_len == 0 {
+            Header::parse(bytes)
+        } else {
+            Ok(None)
+        };
+        match parsed {
+            Ok(Some(header)) => {
+                self.frame_begins(header);
+                return header.size;
+            }
+            Ok(None) => {}
+            Err(_) => return self.no_frame(bytes),
+        }
+        let before = self.head_len;
+        for (i, byte) in bytes.iter().enumerate() {
+            let Some(place) = self.head.get_mut(self.head_len) else {
+                break;
+            };
+            *place = *byte;
+            self.head_len += 1;
+            match Header::parse(self.head.get(..self.head_len).unwrap_or_default()) {
+                Ok(None) => {}
+                Ok(Some(header)) => {
+                    self.head_len = 0;
+                    self.frame_begins(header);
+                    return i + 1;
+                }
+                Err(_) => {
+                    self.head_len = before;
+                    return self.no_frame(bytes);
+                }
+            }
+        }
+        bytes.len()
+    }
+
+    /// `bytes` are passed over: they are no frame, and no call of the program
+    /// begins within them.
+    fn no_frame(&mut self, bytes: &[u8]) -> usize {
+        self.unframed = self.unframed.saturating_add(bytes.len() as u64);
+        self.lose_framing();
+        bytes.len()
+    }
+
+    fn frame_begins(&mut self, header: Header) {
+        if header.is_control() {
+            let mut message = self.spare.take().unwrap_or_default();
+            message.begin(&header, self.deflate);
+            self.control = Some(message);
+        } else {
+            if header.opcode != CONTINUATION || self.data.is_none() {
+                // A message that is not finished before the next one begins
+                // breaks the rules; it is shown as far as it came.
+                self.give_torn();
+                let mut message = self.spare.take().unwrap_or_default();
+                message.begin(&header, self.deflate);
+                if message.is_deflate() && self.room >= inflate::MEMORY {
+                    self.inflater
+                        .get_or_insert_with(|| Inflater::new(self.alone));
+                } else if message.is_opaque() {
+                    // Whether it is in the sender's window is not known.
+                    self.forget();
+                }
+                self.data = Some(message);
+            } else if let Some(message) = &mut self.data {
+                message.go_on(&header, &mut self.inflater);
+            }
+        }
+        self.state = State::Payload(header, header.length);
+        if header.length == 0 {
+            self.frame_ends(&header);
+        }
+    }
+
+    fn frame_ends(&mut self, header: &Header) {
+        self.state = State::Header;
+        if header.is_control() {
+            self.done.extend(self.control.take());
+        } else if header.fin
+            && let Some(mut message) = self.data.take()
+        {
+            message.end(self.keep, &mut self.inflater);
+            self.done.push_back(message);
+        }
+    }
+
+    /// Gives out a message whose end will not be known.
+    fn give_torn(&mut self) {
+        if let Some(mut message) = self.data.take() {
+            message.tear();
+            self.done.push_back(message);
+            self.forget();
+        }
+    }
+
+    fn lose_framing(&mut self) {
+        if let Some(mut message) = self.control.take() {
+            message.tear();
+            self.done.push_back(message);
+        }
+        self.give_torn();
+        self.forget();
+        let (replay, at) = std::mem::take(&mut self.replay);
+        let held = self.head_len + replay.len().saturating_sub(at);
+        self.head_len = 0;
+        self.unframed = self
+            .unframed
+            .saturating_add(held as u64)
+            .saturating_add(self.search.lost());
+        self.state = State::Searching;
+    }
+
+    /// What was compressed before is not known any more.
+    fn forget(&mut self) {
+        if let Some(inflater) = &mut self.inflater {
+            inflater.forget();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

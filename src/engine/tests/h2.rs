@@ -442,3 +442,55 @@ fn messages_of_grpc_and_event_streams_are_given_out_as_they_come() {
     let messages = request.body.messages.as_ref().unwrap();
     assert_eq!((messages.count, messages.listed[0].size), (1, 3));
 }
+
+#[test]
+fn a_websocket_may_be_a_stream() {
+    let mut rig = Rig::new();
+    let connect = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/chat"),
+        (":authority", "a.test"),
+    ];
+    rig.send([preface(), headers(1, 0, &connect)].concat());
+    let deflate = "permessage-deflate; server_no_context_takeover";
+    let fields = [(":status", "200"), ("sec-websocket-extensions", deflate)];
+    rig.receive([settings(), headers(1, 0, &fields)].concat());
+    let hello = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+    rig.send([data(1, 0, &hello[..7]), data(1, 0, &hello[7..])].concat());
+    rig.send(get(3, "/3"));
+    rig.receive(data(1, 0, b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"));
+    rig.receive(ok(3, END));
+    rig.receive(data(1, 0, b"\x01\x03Hel"));
+    rig.lose(Receive, 100);
+    for text in ["\u{1}a", "\u{1}b", "\u{1}c"] {
+        let frame = [&[0x81], text.as_bytes()].concat();
+        rig.receive(data(1, 0, &frame));
+    }
+    rig.receive(data(1, END, b"\x88\x00"));
+    rig.send(data(1, END, b""));
+    let messages = rig.out.borrow().told.clone();
+    assert!(messages[0].starts_with("1."), "{messages:?}");
+    let sent = [
+        "1 Send text complete Hello",
+        "2 Receive text complete Hello",
+    ];
+    assert_eq!(messages[1..3], sent);
+    assert!(
+        messages.contains(&"3 Receive text lost Hel".to_owned()),
+        "{messages:?}"
+    );
+    assert!(
+        messages
+            .last()
+            .unwrap()
+            .ends_with("Receive close complete "),
+        "{messages:?}"
+    );
+    rig.finish();
+    let out = rig.out.borrow();
+    let exchange = out.exchanges.iter().find(|x| x.messages.is_some()).unwrap();
+    assert_eq!(exchange.upgraded_to.map(|u| u.name()), Some("websocket"));
+    assert_eq!(exchange.messages.map(|m| m[0]), Some(1));
+}

@@ -28,8 +28,9 @@ pub(super) struct Out {
     /// Number, direction, kind and data of each message.
     pub(super) messages: Vec<String>,
     pub(super) flows: Vec<TlsFlow>,
-    /// Numbers of exchanges that are upgraded, their messages as lines.
-    pub(super) messages: Vec<String>,
+    /// Numbers of exchanges that are upgraded, and all messages with their
+    /// states.
+    pub(super) told: Vec<String>,
     /// Bytes per connection and direction.
     pub(super) wire: BTreeMap<(u64, Direction), Vec<u8>>,
     pub(super) gaps: Vec<(Direction, u64, u64, MissingReason)>,
@@ -50,8 +51,10 @@ impl Sink for Recorder {
     }
     fn message(&mut self, _exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
         let (n, way, kind) = (message.number, message.direction, message.kind.name());
-        let line = format!("{n} {way:?} {kind} {}", text(message.data));
-        self.0.borrow_mut().messages.push(line);
+        let (data, state) = (text(message.data), message.state.name());
+        let mut out = self.0.borrow_mut();
+        out.messages.push(format!("{n} {way:?} {kind} {data}"));
+        out.told.push(format!("{n} {way:?} {kind} {state} {data}"));
         Ok(())
     }
     fn pending(&mut self, exchange: &Exchange) -> io::Result<()> {
@@ -64,19 +67,7 @@ impl Sink for Recorder {
     }
     fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
         let line = format!("{}.{}", exchange.connection, exchange.ordinal);
-        self.0.borrow_mut().messages.push(line);
-        Ok(())
-    }
-    fn message(&mut self, _exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
-        let line = format!(
-            "{} {:?} {} {} {}",
-            message.number,
-            message.direction,
-            message.kind.name(),
-            message.state.name(),
-            String::from_utf8_lossy(message.data)
-        );
-        self.0.borrow_mut().messages.push(line);
+        self.0.borrow_mut().told.push(line);
         Ok(())
     }
     fn tls(&mut self, flow: &TlsFlow) -> io::Result<()> {

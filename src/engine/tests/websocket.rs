@@ -15,7 +15,7 @@ const GRANT_DEFLATE: &[u8] = b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\n\
 const HELLO: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
 
 fn messages(rig: &Rig) -> Vec<String> {
-    rig.out.borrow().messages.clone()
+    rig.out.borrow().told.clone()
 }
 
 #[test]

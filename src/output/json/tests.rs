@@ -347,3 +347,30 @@ fn a_tls_connection_that_was_not_read_has_a_line() {
         json!(["the server refused the handshake"])
     );
 }
+
+#[test]
+fn an_unknown_status_is_null() {
+    let mut exchange = samples::h2();
+    exchange.response.as_mut().unwrap().status = 0;
+    let line = value(&exchange);
+    assert_eq!(line["response"]["status"], Value::Null);
+    assert_eq!(line["stream"], 5);
+}
+
+#[test]
+fn a_call_of_grpc_is_told_with_what_is_known() {
+    let mut exchange = samples::grpc();
+    let line = value(&exchange);
+    assert_eq!(line["request"]["body"]["messages"][1]["size"], 3);
+    assert_eq!(line["request"]["body"].get("message_count"), None);
+    exchange.request.as_mut().unwrap().target = b"/".to_vec();
+    let body = &mut exchange.request.as_mut().unwrap().body;
+    body.messages.as_mut().unwrap().count = 5000;
+    exchange.response = None;
+    let line = value(&exchange);
+    assert_eq!(
+        line["grpc"],
+        json!({"service": null, "method": null, "status": null, "status_name": null})
+    );
+    assert_eq!(line["request"]["body"]["message_count"], 5000);
+}

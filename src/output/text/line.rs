@@ -413,6 +413,11 @@ impl Layout {
 
 /// Appends how a gRPC call went, and its messages.
 fn push_call(out: &mut String, call: &Call<'_>, narrow: bool) {
+    if narrow && let Some(name) = call.status_name() {
+        out.push_str("  ");
+        out.push_str(name);
+        return;
+    }
     out.push_str("  gRPC");
     match (call.status_name(), call.status) {
         (Some(name), _) => drop(write!(out, " {name}")),

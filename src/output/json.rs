@@ -22,7 +22,7 @@ use std::sync::Arc;
 use super::{Sink, Wants};
 use crate::event::{ConnectionInfo, Direction, Timestamp};
 use crate::exchange::{Body, Exchange, Fields, Interim, State, Times};
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
@@ -112,6 +112,10 @@ impl Sink for Json {
     }
 
     fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        // Those of gRPC are in the body, and listed with it.
+        if message.kind == MessageKind::Grpc {
+            return Ok(());
+        }
         message::push(&mut self.writer, exchange, message);
         self.line_done()
     }

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::exchange::BodyState;
-use crate::message::MessageKind;
 use crate::output::samples::{self, Shared};
 
 fn lines(options: Options, give: impl FnOnce(&mut Json)) -> String {
@@ -373,4 +372,25 @@ fn a_call_of_grpc_is_told_with_what_is_known() {
         json!({"service": null, "method": null, "status": null, "status_name": null})
     );
     assert_eq!(line["request"]["body"]["message_count"], 5000);
+}
+
+#[test]
+fn events_have_lines_and_messages_of_grpc_have_none() {
+    let text = lines(Options::default(), |sink| {
+        let event = Message {
+            event: Some(b"tick"),
+            event_id: Some(b"7"),
+            ..samples::message(MessageKind::Event, b"one\ntwo")
+        };
+        sink.message(&samples::plain(), &event).unwrap();
+        let call = samples::message(MessageKind::Grpc, b"\x0a");
+        sink.message(&samples::grpc(), &call).unwrap();
+    });
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["type"], "event");
+    assert_eq!(line["event"], "tick");
+    assert_eq!(line["event_id"], "7");
+    assert_eq!(line["text"], "one\ntwo");
+    assert_eq!(line["id"], "7.1");
 }

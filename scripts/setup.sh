@@ -56,6 +56,7 @@ group_test() {
 	want node nodejs
 	want /usr/share/nodejs/ws node-ws
 	want /usr/lib/python3/dist-packages/websockets python3-websockets
+	want /usr/lib/python3/dist-packages/grpc python3-grpcio
 	want ruby ruby
 	# Debian has it apart from Ruby, in a folder with its version.
 	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)

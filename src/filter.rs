@@ -7,7 +7,7 @@
 
 use crate::container::ContainerName;
 use crate::event::{ConnectionInfo, ConnectionKey, Endpoint, Source};
-use crate::exchange::{Request, Role};
+use crate::exchange::{Request, Role, Version};
 use crate::glob::Glob;
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
@@ -242,13 +242,15 @@ impl Filter {
                 later(subject)
             };
         };
-        ask(&self.hosts, request.host.as_deref(), |glob, host| {
+        let host = request.host.as_deref();
+        let host = host.filter(|host| is_known(request, host));
+        let method = Some(&request.method).filter(|method| is_known(request, method));
+        let with_target = Some(request).filter(|request| is_known(request, &request.target));
+        ask(&self.hosts, host, |glob, host| {
             glob.matches(host, request.scheme)
         })
-        .max(ask(&self.methods, Some(&request.method), |method, m| {
-            method.matches(m)
-        }))
-        .max(ask(&self.paths, Some(request), |glob, request| {
+        .max(ask(&self.methods, method, |method, m| method.matches(m)))
+        .max(ask(&self.paths, with_target, |glob, request| {
             glob.matches(&request.method, &request.target)
         }))
     }
@@ -256,11 +258,21 @@ impl Filter {
     fn status(&self, subject: &Subject<'_>) -> Answer {
         match subject.status {
             None if !self.statuses.is_empty() => later(subject),
-            status => ask(&self.statuses, status, |range, status| {
-                range.contains(status)
-            }),
+            status => {
+                // 0 is that of a response whose status is not known.
+                let known = status.filter(|status| *status != 0);
+                ask(&self.statuses, known, |range, status| {
+                    range.contains(status)
+                })
+            }
         }
     }
+}
+
+/// Whether it is not a placeholder: what a connection of HTTP/2 had said
+/// before it was joined is not known, and none of these begins like that.
+fn is_known(request: &Request, fact: &[u8]) -> bool {
+    request.version != Version::Http2 || !fact.starts_with(b"<unknown")
 }
 
 /// What is not known yet: may it still come?

@@ -363,7 +363,7 @@ impl Conversation {
         self.resume(core)
     }
 
-    /// Gives out a request that is wanted and has no response yet.
+    /// Gives out an exchange that is wanted and has not ended.
     pub(super) fn pending(&mut self, core: &mut Core, ordinal: u64) -> io::Result<()> {
         if let Some(h2) = &self.h2 {
             return match h2.pending(ordinal) {
@@ -373,7 +373,7 @@ impl Conversation {
         }
         if let Some(open) = self.open(ordinal)
             && open.verdict == Verdict::Keep
-            && open.exchange.response.is_none()
+            && open.lasts()
         {
             core.give_pending(&open.exchange)?;
         }

@@ -13,7 +13,7 @@ use crate::output::{Sink, Wants, Wire};
 use crate::stats::Stats;
 use crate::tls_flow::TlsFlow;
 
-/// How long a request may go unanswered before that is shown, in nanoseconds.
+/// How long an exchange may last before it is shown, in nanoseconds.
 const PENDING_AFTER: u64 = 1_000_000_000;
 
 /// Requests that are looked at again at once; further ones are shown when they
@@ -68,8 +68,8 @@ pub(super) struct Core {
     /// The latest time of any event or tick.
     pub(super) now: Timestamp,
     pub(super) muted: Vec<ConnectionKey>,
-    /// Requests that were given a second to be answered: when that is over,
-    /// and which they are.
+    /// Exchanges that were given a second to end: when that is over, and which
+    /// they are.
     pending: VecDeque<(Timestamp, ConnectionKey, u64)>,
     /// What went wrong where it could not be said.
     failed: Option<io::Error>,
@@ -136,7 +136,7 @@ impl Core {
         Ok(())
     }
 
-    /// Looks at a request again when it has had time to be answered.
+    /// Looks at an exchange again when it has had time to end.
     pub(super) fn await_response(&mut self, key: ConnectionKey, ordinal: u64) {
         if self.wants.pending && self.pending.len() < PENDING_LIMIT {
             let due = Timestamp(self.now.0.saturating_add(PENDING_AFTER));
@@ -144,14 +144,14 @@ impl Core {
         }
     }
 
-    /// The next request whose time to be answered is over.
+    /// The next exchange whose time to end is over.
     pub(super) fn overdue(&mut self) -> Option<(ConnectionKey, u64)> {
         let now = self.now;
         let (_, key, ordinal) = self.pending.pop_front_if(|(due, ..)| *due <= now)?;
         Some((key, ordinal))
     }
 
-    /// Gives out a request that has no response yet.
+    /// Gives out an exchange that has not ended yet.
     pub(super) fn give_pending(&mut self, exchange: &Exchange) -> io::Result<()> {
         if !self.is_done() {
             for (wants, sink) in &mut self.sinks {

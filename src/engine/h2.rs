@@ -96,11 +96,11 @@ impl H2 {
         newer || self.lossy && !self.ended.contains(&id)
     }
 
-    /// The exchange of a stream, if it is wanted and unanswered.
+    /// The exchange of a stream, if it is wanted and has not ended.
     pub(super) fn pending(&self, id: u64) -> Option<&crate::exchange::Exchange> {
         let stream = self.streams.get(&u32::try_from(id).ok()?)?;
         let open = &stream.open;
-        let wanted = open.verdict == Verdict::Keep && open.exchange.response.is_none();
+        let wanted = open.verdict == Verdict::Keep && open.lasts();
         wanted.then_some(&open.exchange)
     }
 

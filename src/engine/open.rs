@@ -102,6 +102,12 @@ impl Open {
         }
     }
 
+    /// Whether it goes on and nothing was said of that: the line of a
+    /// WebSocket comes with its response.
+    pub(super) fn lasts(&self) -> bool {
+        self.exchange.messages.is_none() && !(self.request_done && self.response_done)
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
         matches!(self.verdict, Verdict::Keep | Verdict::Undecided)
     }

@@ -317,3 +317,51 @@ fn a_known_difference_outweighs_what_is_not_known() {
     };
     assert_eq!(curl().judge(&filter, None, false), Verdict::Drop);
 }
+
+#[test]
+fn what_a_connection_joined_late_does_not_tell_is_lacking() {
+    let any = info(Some("10.0.0.1:1"), Some("10.0.0.2:2"));
+    let mut late = request("<unknown>", "<unknown:62>", "https", Some("<unknown:63>"));
+    let judge = |filter: &Filter, request: &Request, status| {
+        filter.judge(&Subject {
+            process: None,
+            thread: b"",
+            info: &any,
+            request: Some(request),
+            status,
+            last: false,
+        })
+    };
+    let filters = [
+        Filter {
+            methods: vec!["GET".parse().unwrap()],
+            ..Filter::default()
+        },
+        Filter {
+            paths: vec!["/x".parse().unwrap()],
+            ..Filter::default()
+        },
+        Filter {
+            hosts: vec!["example.com".parse().unwrap()],
+            ..Filter::default()
+        },
+    ];
+    for filter in &filters {
+        assert_eq!(judge(filter, &late, None), Verdict::Drop, "HTTP/1");
+    }
+    late.version = Version::Http2;
+    for filter in &filters {
+        assert_eq!(judge(filter, &late, None), Verdict::Lacks);
+    }
+    // One that differs outweighs.
+    late.method = b"POST".to_vec();
+    assert_eq!(judge(&filters[0], &late, None), Verdict::Drop);
+
+    let status = Filter {
+        statuses: vec!["5xx".parse().unwrap()],
+        ..Filter::default()
+    };
+    assert_eq!(judge(&status, &late, Some(0)), Verdict::Lacks);
+    assert_eq!(judge(&status, &late, Some(200)), Verdict::Drop);
+    assert_eq!(judge(&Filter::default(), &late, Some(0)), Verdict::Keep);
+}

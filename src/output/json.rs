@@ -22,11 +22,12 @@ use std::sync::Arc;
 use super::{Sink, Wants};
 use crate::event::{ConnectionInfo, Direction, Timestamp};
 use crate::exchange::{Body, Exchange, Fields, Interim, State, Times};
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
 mod flow;
+mod grpc;
 mod message;
 mod parts;
 pub(super) mod value;
@@ -111,6 +112,10 @@ impl Sink for Json {
     }
 
     fn message(&mut self, exchange: &Exchange, message: &Message<'_>) -> io::Result<()> {
+        // Those of gRPC are in the body, and listed with it.
+        if message.kind == MessageKind::Grpc {
+            return Ok(());
+        }
         message::push(&mut self.writer, exchange, message);
         self.line_done()
     }
@@ -120,6 +125,7 @@ impl Sink for Json {
         head(w, exchange, "exchange", exchange.state, &mut self.facts);
         request(w, exchange, Progress::Whole);
         response(w, exchange);
+        grpc::push(w, exchange);
         timing(w, &exchange.times);
         tail(w, exchange);
         self.line_done()
@@ -315,7 +321,9 @@ fn response(w: &mut Writer, exchange: &Exchange) {
     match &exchange.response {
         Some(response) => {
             w.raw("{\"status\":");
-            w.number(response.status.into());
+            // 0 stands for one that is not known (HTTP/2 joined late).
+            let status = (response.status != 0).then_some(response.status.into());
+            w.number_or_null(status);
             w.raw(",\"reason\":");
             w.bytes(&response.reason);
             w.raw(",\"version\":");
@@ -407,6 +415,7 @@ fn body(w: &mut Writer, body: &Body, headers: &Fields) {
         }
     }
     parts::push(w, body, headers);
+    grpc::push_messages(w, body);
     w.raw("}");
 }
 

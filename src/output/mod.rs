@@ -9,6 +9,7 @@ use crate::message::Message;
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
+mod call;
 pub mod escape;
 pub mod file;
 pub mod har;
@@ -108,8 +109,9 @@ pub trait Sink {
         Ok(())
     }
 
-    /// A request that is wanted has had no response for a second. Called once
-    /// for an exchange, and not if it ends before.
+    /// An exchange that is wanted has lasted for a second. Its response's head
+    /// may be there, its bodies are not whole. Called once for an exchange, and
+    /// not if it ends before or becomes a WebSocket.
     fn pending(&mut self, _exchange: &Exchange) -> io::Result<()> {
         Ok(())
     }

@@ -7,8 +7,8 @@ use crate::event::{
     ConnectionInfo, ConnectionKey, Direction, Endpoint, MissingReason, Source, Timestamp,
 };
 use crate::exchange::{
-    Body, BodyState, Exchange, Fields, Interim, Missing, Request, Response, Role, State, Times,
-    Upgrade, Version,
+    Body, BodyMessage, BodyMessages, BodyState, Exchange, Fields, Interim, Missing, Request,
+    Response, Role, State, Times, Upgrade, Version,
 };
 use crate::message::{Message, MessageKind};
 use crate::process::Process;
@@ -274,6 +274,61 @@ pub(crate) fn tunnel() -> Exchange {
     exchange
 }
 
+/// A stream of HTTP/2 with an interim response and trailers.
+pub(crate) fn h2() -> Exchange {
+    let mut exchange = served();
+    exchange.connection = 14;
+    exchange.ordinal = 5;
+    exchange.stream = Some(5);
+    let request = exchange.request.as_mut().unwrap();
+    request.version = Version::Http2;
+    request.headers = fields(&[("accept", "*/*")]);
+    request.trailers = Fields::default();
+    let response = exchange.response.as_mut().unwrap();
+    response.version = Version::Http2;
+    response.reason = Vec::new();
+    response.interim[0].status = 103;
+    response.trailers = fields(&[("checksum", "abc")]);
+    exchange
+}
+
+/// A gRPC call that streams its request and fails.
+pub(crate) fn grpc() -> Exchange {
+    let mut exchange = plain();
+    exchange.connection = 15;
+    exchange.stream = Some(1);
+    let mut request = request("POST", "https", "stock.example.com", "/shop.Stock/Find");
+    request.version = Version::Http2;
+    request.headers = fields(&[("content-type", "application/grpc"), ("grpc-timeout", "2S")]);
+    request.body = body(b"\0\0\0\0\x05\x0a\x03abc");
+    request
+        .body
+        .bytes
+        .extend_from_slice(b"\x01\0\0\0\x03xyz\0\0\0\0\0");
+    request.body.encoded_size = 23;
+    request.body.size = Some(23);
+    let message = |size, compressed| BodyMessage {
+        size,
+        compressed,
+        complete: true,
+    };
+    request.body.messages = Some(Box::new(BodyMessages {
+        count: 3,
+        listed: vec![message(5, false), message(3, true), message(0, false)],
+        trailers: None,
+    }));
+    exchange.request = Some(request);
+    let mut response = response(200, "", "application/grpc", b"");
+    response.version = Version::Http2;
+    response.trailers = fields(&[
+        ("grpc-status", "5"),
+        ("grpc-message", "no such thing: %C3%A9"),
+    ]);
+    response.body.messages = Some(Box::default());
+    exchange.response = Some(response);
+    exchange
+}
+
 /// A WebSocket at its end.
 pub(crate) fn websocket() -> Exchange {
     let mut exchange = plain();
@@ -403,6 +458,8 @@ pub(crate) fn all() -> Vec<Exchange> {
         orphan(),
         tunnel(),
         hostile(),
+        h2(),
+        grpc(),
     ]
 }
 

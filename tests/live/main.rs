@@ -35,5 +35,6 @@ mod processes;
 mod runtimes;
 mod rustls;
 mod selectors;
+mod streams;
 mod views;
 mod websocket;

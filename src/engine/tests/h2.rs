@@ -435,6 +435,10 @@ fn messages_of_grpc_and_event_streams_are_given_out_as_they_come() {
     rig.receive(data(1, 0, b"event: x\ndata: one\n\ndata: t"));
     let seen = |rig: &Rig| rig.out.borrow().messages.clone();
     assert_eq!(seen(&rig), ["1 Send grpc abc", "2 Receive event one"]);
+    rig.wait(1000);
+    let pending = rig.out.borrow().pending.clone();
+    let so_far = pending[0].response.as_ref().unwrap();
+    assert_eq!((pending.len(), so_far.status), (1, 200));
     rig.receive(data(1, END, b"wo\n\n"));
     assert_eq!(seen(&rig).last().unwrap(), "3 Receive event two");
     let out = rig.out.borrow();

@@ -241,3 +241,20 @@ fn a_request_that_goes_unanswered_for_a_second_is_given_out_once() {
     assert_eq!(rig.lines().len(), 2);
     assert_eq!(targets(&rig).len(), 1);
 }
+
+#[test]
+fn a_response_that_lasts_is_given_out_with_its_status() {
+    let mut rig = Rig::new();
+    rig.send(b"GET /1 HTTP/1.1\r\n\r\n");
+    rig.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+    rig.wait(1000);
+    let status = |exchange: &crate::exchange::Exchange| {
+        let response = exchange.response.as_ref()?;
+        Some((response.status, response.body.encoded_size))
+    };
+    let pending = |rig: &Rig| -> Vec<_> { rig.out.borrow().pending.iter().map(status).collect() };
+    assert_eq!(pending(&rig), [Some((200, 3))]);
+    rig.receive(b"defghi");
+    rig.finish();
+    assert_eq!(pending(&rig).len(), 1);
+}

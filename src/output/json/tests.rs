@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::exchange::BodyState;
-use crate::message::MessageKind;
 use crate::output::samples::{self, Shared};
 
 fn lines(options: Options, give: impl FnOnce(&mut Json)) -> String {
@@ -346,4 +345,52 @@ fn a_tls_connection_that_was_not_read_has_a_line() {
         hostile["notes"],
         json!(["the server refused the handshake"])
     );
+}
+
+#[test]
+fn an_unknown_status_is_null() {
+    let mut exchange = samples::h2();
+    exchange.response.as_mut().unwrap().status = 0;
+    let line = value(&exchange);
+    assert_eq!(line["response"]["status"], Value::Null);
+    assert_eq!(line["stream"], 5);
+}
+
+#[test]
+fn a_call_of_grpc_is_told_with_what_is_known() {
+    let mut exchange = samples::grpc();
+    let line = value(&exchange);
+    assert_eq!(line["request"]["body"]["messages"][1]["size"], 3);
+    assert_eq!(line["request"]["body"].get("message_count"), None);
+    exchange.request.as_mut().unwrap().target = b"/".to_vec();
+    let body = &mut exchange.request.as_mut().unwrap().body;
+    body.messages.as_mut().unwrap().count = 5000;
+    exchange.response = None;
+    let line = value(&exchange);
+    assert_eq!(
+        line["grpc"],
+        json!({"service": null, "method": null, "status": null, "status_name": null})
+    );
+    assert_eq!(line["request"]["body"]["message_count"], 5000);
+}
+
+#[test]
+fn events_have_lines_and_messages_of_grpc_have_none() {
+    let text = lines(Options::default(), |sink| {
+        let event = Message {
+            event: Some(b"tick"),
+            event_id: Some(b"7"),
+            ..samples::message(MessageKind::Event, b"one\ntwo")
+        };
+        sink.message(&samples::plain(), &event).unwrap();
+        let call = samples::message(MessageKind::Grpc, b"\x0a");
+        sink.message(&samples::grpc(), &call).unwrap();
+    });
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["type"], "event");
+    assert_eq!(line["event"], "tick");
+    assert_eq!(line["event_id"], "7");
+    assert_eq!(line["text"], "one\ntwo");
+    assert_eq!(line["id"], "7.1");
 }

@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 
 use super::style::{self, styled};
 use super::units::push_size;
+use crate::content::grpc::{GrpcEvent, GrpcForm, GrpcFrames, GrpcMessage};
 use crate::content::media::MediaType;
 use crate::content::multipart::{self, Multipart, Part};
 use crate::content::{charset, json_pretty};
 use crate::exchange::{Body, BodyState, Fields};
-use crate::message::Message;
+use crate::message::{Message, MessageKind};
 use crate::output::escape;
 
 /// Bytes of text that are shown.
@@ -32,6 +33,9 @@ pub(super) struct Look {
 pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) {
     let total = body.size.unwrap_or(body.encoded_size);
     if body.bytes.is_empty() && total == 0 {
+        return;
+    }
+    if body.messages.is_some() && push_grpc(out, body, headers, look) {
         return;
     }
     let color = look.color;
@@ -80,10 +84,76 @@ pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) 
     }
 }
 
+/// Messages of a gRPC body that are shown.
+const MESSAGES: u64 = 20;
+
+/// Appends a gRPC body by message. Gives false if it cannot be read so.
+fn push_grpc(out: &mut String, body: &Body, headers: &Fields, look: Look) -> bool {
+    let media = headers.get("Content-Type").and_then(MediaType::parse);
+    let Some(media) = media.filter(|_| body.state != BodyState::Undecodable) else {
+        return false;
+    };
+    let form = if media.is_grpc_web_text() {
+        GrpcForm::WebText
+    } else if media.is_grpc_web() {
+        GrpcForm::Web
+    } else {
+        GrpcForm::Http2
+    };
+    let mut frames = GrpcFrames::new(form, DUMP);
+    let mut each = |event: GrpcEvent<'_>| match event {
+        GrpcEvent::Message(message) if message.index <= MESSAGES => {
+            push_grpc_message(out, &message, look);
+        }
+        _ => {}
+    };
+    frames.push(&body.bytes, &mut each);
+    frames.finish(&mut each);
+    let count = body.messages.as_ref().map_or(0, |m| m.count);
+    let more = count.saturating_sub(MESSAGES.min(frames.count()));
+    if more > 0 {
+        remark(out, look.color, |out| {
+            let _ = write!(out, "… {more} more messages");
+        });
+    }
+    true
+}
+
+fn push_grpc_message(out: &mut String, message: &GrpcMessage<'_>, look: Look) {
+    remark(out, look.color, |out| {
+        let _ = write!(out, "message {}: ", message.index);
+        push_size(out, message.length.into());
+        if message.compressed {
+            out.push_str(", compressed");
+        }
+        if !message.complete {
+            out.push_str(", its end is missing");
+        }
+    });
+    let data = message.data.get(..DUMP).unwrap_or(message.data);
+    let shown = push_dump(out, data) as u64;
+    let more = u64::from(message.length).saturating_sub(shown);
+    if more > 0 {
+        remark(out, look.color, |out| {
+            out.push_str("… ");
+            push_size(out, more);
+            out.push_str(" more");
+        });
+    }
+}
+
+/// Appends a word on events that were shown when they came.
+pub(super) fn push_events(out: &mut String, events: u64, look: Look) {
+    remark(out, look.color, |out| {
+        let _ = write!(out, "{events} events, above");
+    });
+}
+
 /// Appends a message, indented by two columns.
 pub(super) fn push_message(out: &mut String, message: &Message<'_>, look: Look) {
     let shown = match message.text() {
-        Some(text) if looks_like_text(text) => {
+        // Those of gRPC are binary by nature.
+        Some(text) if message.kind != MessageKind::Grpc && looks_like_text(text) => {
             let start = text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text);
             let json = look.indent_json && start.starts_with(['{', '[']);
             let cut = start.len() as u64 != message.size.unwrap_or_default();

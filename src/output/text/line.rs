@@ -15,10 +15,12 @@ use std::fmt::Write as _;
 use anstyle::Style;
 
 use super::style::{self, styled};
+use super::told::Told;
 use super::units::{push_duration, push_size};
 use crate::container::short;
 use crate::event::{ConnectionInfo, Direction, Endpoint};
 use crate::exchange::{Exchange, Role, State, Upgrade};
+use crate::output::call::Call;
 use crate::output::escape;
 use crate::process::Process;
 
@@ -40,7 +42,7 @@ const NARROW: usize = 110;
 /// Whether an exchange is over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// There is a request's head, and no more.
+    /// There is a request's head, and perhaps a response's.
     Pending,
     /// Request and response are there, and its messages follow.
     Upgraded,
@@ -65,6 +67,8 @@ pub(super) struct Layout {
     pub(super) cell: String,
     pub(super) text: String,
     marks: String,
+    /// The call of this line has failed.
+    failed: bool,
 }
 
 impl Layout {
@@ -83,6 +87,7 @@ impl Layout {
             cell: String::new(),
             text: String::new(),
             marks: String::new(),
+            failed: false,
         }
     }
 
@@ -95,10 +100,16 @@ impl Layout {
     }
 
     /// Everything after the time, and the end of the line.
-    pub(super) fn rest(&mut self, out: &mut String, exchange: &Exchange, progress: Progress) {
+    pub(super) fn rest(
+        &mut self,
+        out: &mut String,
+        exchange: &Exchange,
+        progress: Progress,
+        told: &Told,
+    ) {
         self.who(out, exchange);
         self.method(out, exchange);
-        self.marks(exchange, progress);
+        self.marks(exchange, progress, told);
         self.url(out, exchange);
         self.tail(out, exchange, progress);
         // Cells are padded for what may follow; nothing did.
@@ -260,8 +271,16 @@ impl Layout {
             return self.put_marks(out, exchange, progress);
         };
         let mut digits = itoa::Buffer::new();
-        self.cell.push_str(digits.format(response.status));
-        self.put(out, style::of_status(response.status), STATUS, Align::Left);
+        self.cell.push_str(match response.status {
+            // Not known (HTTP/2 joined late).
+            0 => "???",
+            status => digits.format(status),
+        });
+        let style = match self.failed {
+            true => style::WARN,
+            false => style::of_status(response.status),
+        };
+        self.put(out, style, STATUS, Align::Left);
         self.space(out, self.gap);
         self.cell.clear();
         let body = &response.body;
@@ -277,17 +296,38 @@ impl Layout {
     }
 
     /// Collects what is not as it should be, or not as usual.
-    fn marks(&mut self, exchange: &Exchange, progress: Progress) {
+    fn marks(&mut self, exchange: &Exchange, progress: Progress, told: &Told) {
         let narrow = self.narrow();
         let marks = &mut self.marks;
         marks.clear();
+        self.failed = false;
         if progress == Progress::Pending {
+            // Without a response the dots are in place of the status.
+            let dots = if exchange.response.is_some() {
+                "… "
+            } else {
+                ""
+            };
+            let _ = write!(marks, "  {dots}#{}", id(exchange));
             return;
         }
         if progress == Progress::Upgraded {
             let upgrade = exchange.upgraded_to.map_or("messages", Upgrade::name);
             let _ = write!(marks, "  {upgrade} #{}", id(exchange));
             return;
+        }
+        if told.numbered && exchange.messages.is_none() {
+            let _ = write!(marks, "  #{}", id(exchange));
+        }
+        if let Some(call) = Call::of(exchange) {
+            self.failed = call.has_failed();
+            push_call(marks, &call, narrow);
+        }
+        if told.events > 0 {
+            let _ = write!(marks, "  {} events", told.events);
+            if told.passed > 0 {
+                let _ = write!(marks, ", {} not shown", told.passed);
+            }
         }
         if exchange.response.is_none() {
             marks.push_str("  no response");
@@ -331,11 +371,12 @@ impl Layout {
 
     fn put_marks(&mut self, out: &mut String, exchange: &Exchange, progress: Progress) {
         let style = match exchange.state {
-            _ if progress == Progress::Upgraded => style::FAINT,
+            _ if progress == Progress::Upgraded || progress == Progress::Pending => style::FAINT,
             State::Reset | State::Closed => style::BAD,
             _ if exchange.lost_bytes > 0 => style::BAD,
             State::Open => style::WARN,
             State::Complete if exchange.response.is_none() => style::BAD,
+            State::Complete if self.failed => style::WARN,
             State::Complete => style::FAINT,
         };
         std::mem::swap(&mut self.cell, &mut self.marks);
@@ -366,6 +407,29 @@ impl Layout {
         self.left -= used;
         if align == Align::Left {
             self.space(out, padding);
+        }
+    }
+}
+
+/// Appends how a gRPC call went, and its messages.
+fn push_call(out: &mut String, call: &Call<'_>, narrow: bool) {
+    if narrow && let Some(name) = call.status_name() {
+        out.push_str("  ");
+        out.push_str(name);
+        return;
+    }
+    out.push_str("  gRPC");
+    match (call.status_name(), call.status) {
+        (Some(name), _) => drop(write!(out, " {name}")),
+        (None, Some(status)) => drop(write!(out, " status {status}")),
+        (None, None) => {}
+    }
+    if narrow {
+        return;
+    }
+    for (sign, direction) in [("↑", Direction::Send), ("↓", Direction::Receive)] {
+        if let Some(messages) = call.messages(direction) {
+            let _ = write!(out, " {sign} {}", messages.count);
         }
     }
 }

@@ -14,6 +14,7 @@ use super::body;
 use super::line::{Align, Layout};
 use super::style;
 use super::units::push_size;
+use crate::content::grpc;
 use crate::event::Direction;
 use crate::exchange::{BodyState, Exchange};
 use crate::message::{Message, MessageKind};
@@ -57,8 +58,12 @@ impl Layout {
         push_size(&mut self.cell, message.size.unwrap_or(message.wire_size));
         self.put(out, style::PLAIN, SIZE, Align::Right);
         self.oddities(out, message, verbosity);
-        if verbosity < 2 || message.kind == MessageKind::Close {
-            self.content(out, message);
+        match message.kind {
+            MessageKind::Close => self.content(out, message),
+            MessageKind::Grpc => self.called(out, exchange),
+            MessageKind::Event if verbosity >= 2 => self.named(out, message),
+            _ if verbosity < 2 => self.content(out, message),
+            _ => {}
         }
         out.truncate(out.trim_end_matches(' ').len());
         out.push('\n');
@@ -88,6 +93,29 @@ impl Layout {
         }
         if !text.is_empty() {
             self.word(out, style::FAINT, &format!("[{text}]"));
+        }
+    }
+
+    /// The method that was called.
+    fn called(&mut self, out: &mut String, exchange: &Exchange) {
+        let target = exchange.request.as_ref().map(|request| &request.target);
+        if let Some((service, method)) = target.and_then(|target| grpc::method(target)) {
+            let mut text = String::new();
+            escape::push(&mut text, service);
+            text.push('/');
+            escape::push(&mut text, method);
+            self.word(out, style::PLAIN, &text);
+        }
+    }
+
+    /// Type and id of an event, where it says so.
+    fn named(&mut self, out: &mut String, message: &Message<'_>) {
+        for (label, value) in [("", message.event), ("id ", message.event_id)] {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                let mut text = label.to_owned();
+                escape::push(&mut text, value);
+                self.word(out, style::PLAIN, &text);
+            }
         }
     }
 

@@ -8,6 +8,8 @@
 use std::io::{self, Write};
 
 use super::{Sink, Wants};
+use rustc_hash::FxHashMap;
+
 use crate::event::Timestamp;
 use crate::exchange::Exchange;
 use crate::message::{Message, MessageKind};
@@ -18,11 +20,14 @@ mod flow;
 mod line;
 mod message;
 mod style;
+mod told;
 mod units;
 mod verbose;
 
 use line::{Layout, Progress};
+use told::Told;
 use units::Clock;
+use verbose::Bodies;
 
 /// Text is collected up to so many bytes before it is written.
 const ENOUGH: usize = 64 << 10;
@@ -56,6 +61,9 @@ pub struct Text {
     buffer: String,
     clock: Clock,
     layout: Layout,
+    /// By connection and ordinal: exchanges that have not ended and of which
+    /// something was said.
+    told: FxHashMap<(u64, u64), Told>,
 }
 
 impl Text {
@@ -68,17 +76,30 @@ impl Text {
             buffer: String::new(),
             clock: Clock::new(options.utc),
             layout: Layout::new(options.width, options.color, !options.one_container),
+            told: FxHashMap::default(),
         }
     }
 
-    fn line(&mut self, exchange: &Exchange, progress: Progress) {
+    fn line(&mut self, exchange: &Exchange, progress: Progress, told: &Told) {
         let times = &exchange.times;
         let time = times.request_start.or(times.response_start);
         self.layout.time(&mut self.buffer, |out| match time {
             Some(time) => self.clock.push(out, time),
             None => out.push_str("--:--:--.---"),
         });
-        self.layout.rest(&mut self.buffer, exchange, progress);
+        self.layout.rest(&mut self.buffer, exchange, progress, told);
+    }
+
+    /// The line of an exchange that goes on.
+    fn so_far(&mut self, exchange: &Exchange) {
+        self.told(exchange).numbered = true;
+        self.line(exchange, Progress::Pending, &Told::default());
+    }
+
+    fn told(&mut self, exchange: &Exchange) -> &mut Told {
+        self.told
+            .entry((exchange.connection, exchange.ordinal))
+            .or_default()
     }
 
     fn look(&self) -> body::Look {
@@ -114,26 +135,30 @@ impl Sink for Text {
             bodies: self.options.verbosity >= 2,
             wire: false,
             requests: self.options.partial,
-            pending: !self.options.partial,
+            pending: true,
             messages: true,
         }
     }
 
     fn request(&mut self, exchange: &Exchange) -> io::Result<()> {
-        self.line(exchange, Progress::Pending);
+        self.so_far(exchange);
         self.written()
     }
 
     fn pending(&mut self, exchange: &Exchange) -> io::Result<()> {
-        self.line(exchange, Progress::Pending);
+        // The line of its request was written when that came.
+        if self.options.partial && exchange.response.is_none() {
+            return Ok(());
+        }
+        self.so_far(exchange);
         self.written()
     }
 
     fn upgraded(&mut self, exchange: &Exchange) -> io::Result<()> {
-        self.line(exchange, Progress::Upgraded);
+        self.line(exchange, Progress::Upgraded, &Told::default());
         if self.options.verbosity >= 1 {
             let look = self.look();
-            verbose::push(&mut self.buffer, exchange, look, false);
+            verbose::push(&mut self.buffer, exchange, look, Bodies::None);
         }
         self.written()
     }
@@ -144,6 +169,11 @@ impl Sink for Text {
         if message.kind == MessageKind::Grpc && verbosity < 2 {
             return Ok(());
         }
+        let told = self.told(exchange);
+        if message.kind == MessageKind::Event && !told.event(message, verbosity >= 1) {
+            return Ok(());
+        }
+        told.message(message.number);
         let clock = &mut self.clock;
         self.layout
             .time(&mut self.buffer, |out| clock.push(out, message.time));
@@ -157,7 +187,9 @@ impl Sink for Text {
     }
 
     fn exchange(&mut self, exchange: &Exchange) -> io::Result<()> {
-        self.line(exchange, Progress::Ended);
+        let key = (exchange.connection, exchange.ordinal);
+        let told = self.told.remove(&key).unwrap_or_default();
+        self.line(exchange, Progress::Ended, &told);
         let look = self.look();
         match self.options.verbosity {
             0 => {}
@@ -165,7 +197,14 @@ impl Sink for Text {
             _ if exchange.messages.is_some() => {
                 verbose::notes(&mut self.buffer, exchange, look.color);
             }
-            level => verbose::push(&mut self.buffer, exchange, look, level >= 2),
+            level => {
+                let bodies = match level {
+                    1 => Bodies::None,
+                    _ if told.has_all_messages() => Bodies::WithoutMessages(told.events),
+                    _ => Bodies::All,
+                };
+                verbose::push(&mut self.buffer, exchange, look, bodies);
+            }
         }
         self.written()
     }

@@ -117,7 +117,7 @@ fn a_pending_request_has_no_status() {
     sink.tick(Timestamp(0)).unwrap();
     let text = shared.take_text();
     assert!(
-        text.ends_with("…\n") && text.contains("https://example.com/x"),
+        text.ends_with("…    #7.1\n") && text.contains("https://example.com/x"),
         "{text}"
     );
 }
@@ -172,6 +172,157 @@ fn a_long_text_is_cut_at_4_kib_and_the_rest_is_counted() {
     assert!(text.contains(&"a".repeat(4095)));
     assert!(!text.contains('é') && !text.contains("bb"));
     assert!(text.contains("[… 4.88 KiB more]"), "{text}");
+}
+
+/// What a sink says of an exchange that lasts and is shown by `steps`.
+fn lasting(options: Options, exchange: &Exchange, steps: impl Fn(&mut Text)) -> String {
+    let shared = Shared::default();
+    let mut sink = Text::new(Box::new(shared.clone()), options);
+    steps(&mut sink);
+    sink.exchange(exchange).unwrap();
+    assert!(sink.told.is_empty());
+    sink.finish(Timestamp(0)).unwrap();
+    shared.take_text()
+}
+
+#[test]
+fn an_exchange_that_lasts_is_shown_and_its_result_has_its_number() {
+    let mut so_far = samples::plain();
+    so_far.times.response_end = None;
+    let text = lasting(utc(), &samples::plain(), |sink| {
+        sink.pending(&so_far).unwrap();
+    });
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].ends_with("200       5 B  … #7.1"), "{text}");
+    assert!(lines[1].ends_with("200       5 B  0.88 ms  #7.1"), "{text}");
+    // The line of --partial was there already.
+    let options = Options {
+        partial: true,
+        ..utc()
+    };
+    so_far.response = None;
+    let text = lasting(options, &samples::plain(), |sink| {
+        sink.request(&so_far).unwrap();
+        sink.pending(&so_far).unwrap();
+    });
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn an_unknown_status_is_none() {
+    let mut exchange = samples::h2();
+    exchange.response.as_mut().unwrap().status = 0;
+    let options = Options {
+        verbosity: 1,
+        ..utc()
+    };
+    let text = text(options, &[exchange]);
+    assert!(text.contains("  ???  "), "{text}");
+    assert!(text.contains("\n< HTTP/2 ???\n"), "{text}");
+}
+
+/// A stream of `count` events in one second.
+fn events(options: Options, count: u64) -> String {
+    let mut exchange = samples::plain();
+    let body = b"data: one\n\n";
+    exchange.response = Some(samples::response(200, "OK", "text/event-stream", body));
+    lasting(options, &exchange, |sink| {
+        for number in 1..=count {
+            let message = Message {
+                number,
+                direction: crate::event::Direction::Receive,
+                event: Some(b"tick"),
+                event_id: Some(b"a\x1b"),
+                ..samples::message(MessageKind::Event, b"one")
+            };
+            sink.message(&exchange, &message).unwrap();
+        }
+    })
+}
+
+#[test]
+fn events_have_lines_but_do_not_flood() {
+    let text = events(utc(), 20);
+    assert_eq!(text.matches("↓ event #7.1").count(), 5, "{text}");
+    assert!(text.contains("tick: one"), "{text}");
+    assert!(text.contains("  #7.1  20 events, 15 not shown\n"), "{text}");
+    let options = Options {
+        verbosity: 1,
+        ..utc()
+    };
+    let text = events(options, 20);
+    assert_eq!(text.matches("↓ event #7.1").count(), 20, "{text}");
+    assert!(text.contains("  #7.1  20 events\n"), "{text}");
+}
+
+#[test]
+fn what_came_in_events_is_not_shown_again() {
+    let options = Options {
+        verbosity: 2,
+        ..utc()
+    };
+    let text = events(options, 2);
+    assert!(text.contains("3 B  tick  id a\\x1b\n  one\n"), "{text}");
+    assert!(text.contains("\n  [2 events, above]\n"), "{text}");
+    assert!(!text.contains("data: one"), "{text}");
+    assert!(events(options, 0).contains("data: one"));
+}
+
+/// A call of which the messages from number `first` on are given.
+fn call(verbosity: u8, first: u64) -> String {
+    let options = Options { verbosity, ..utc() };
+    let exchange = samples::grpc();
+    lasting(options, &exchange, |sink| {
+        for number in first..=3 {
+            let message = Message {
+                number,
+                ..samples::message(MessageKind::Grpc, b"\x0a\x03abc")
+            };
+            sink.message(&exchange, &message).unwrap();
+        }
+    })
+}
+
+#[test]
+fn messages_of_grpc_are_shown_once() {
+    let line = "gRPC NOT_FOUND ↑ 3 ↓ 0\n";
+    let text = call(0, 1);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.ends_with(&format!("ms  {line}")), "{text}");
+    let text = call(2, 1);
+    let message = "↑ grpc #15.1       5 B  shop.Stock/Find\n  00000000  0a 03 61";
+    assert_eq!(text.matches(message).count(), 3, "{text}");
+    assert!(text.contains(&format!("  #15.1  {line}")), "{text}");
+    assert!(!text.contains("message 1:"), "{text}");
+    // Those before the filter had decided are told at the end.
+    let text = call(2, 2);
+    assert!(text.contains("[message 1: 5 B]"), "{text}");
+}
+
+#[test]
+fn a_long_call_is_cut() {
+    let mut exchange = samples::grpc();
+    let request = exchange.request.as_mut().unwrap();
+    request.body = samples::body(b"\0\0\0\x01\x2c");
+    request.body.bytes.extend([7; 300]);
+    request.body.bytes.extend(b"\0\0\0\0\0".repeat(30));
+    let messages = crate::exchange::BodyMessages {
+        count: 1_000_031,
+        ..Default::default()
+    };
+    request.body.messages = Some(Box::new(messages));
+    let options = Options {
+        verbosity: 2,
+        ..utc()
+    };
+    let text = text(options, &[exchange]);
+    assert!(text.contains("[message 1: 300 B]"), "{text}");
+    assert!(text.contains("[… 44 B more]"), "{text}");
+    assert!(text.contains("[… 1000011 more messages]"), "{text}");
+    assert!(
+        text.contains("1000031 messages sent, 0 messages received"),
+        "{text}"
+    );
 }
 
 /// An upgrade, messages, the end.

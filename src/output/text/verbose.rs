@@ -7,13 +7,27 @@ use std::fmt::Write as _;
 
 use super::body::{self, Look};
 use super::style::{self, styled};
+use super::units::push_size;
 use crate::container::short;
-use crate::exchange::{Exchange, Fields, Interim, Role, Version};
+use crate::content::grpc;
+use crate::content::media::MediaType;
+use crate::event::Direction;
+use crate::exchange::{Body, Exchange, Fields, Interim, Role, Version};
+use crate::output::call::Call;
 use crate::output::escape;
 use crate::process::Process;
 
+/// What is shown of bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bodies {
+    None,
+    /// Not those whose messages were shown; so many events were.
+    WithoutMessages(u64),
+    All,
+}
+
 /// Appends everything, and an empty line.
-pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: bool) {
+pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: Bodies) {
     let mut writer = Writer {
         out,
         color: look.color,
@@ -35,9 +49,7 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: bo
         });
         writer.fields('>', &request.headers);
         writer.line('>', |_| {});
-        if bodies {
-            body::push(writer.out, &request.body, &request.headers, look);
-        }
+        body(writer.out, &request.body, &request.headers, look, bodies);
         writer.trailers('>', &request.trailers);
     }
     for interim in &exchange.interim {
@@ -48,7 +60,11 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: bo
             writer.interim(interim, version);
         }
         writer.start_line('<', |out| {
-            let _ = write!(out, "{} {}", response.version.name(), response.status);
+            let _ = match response.status {
+                // Not known (HTTP/2 joined late).
+                0 => write!(out, "{} ???", response.version.name()),
+                status => write!(out, "{} {status}", response.version.name()),
+            };
             if !response.reason.is_empty() {
                 out.push(' ');
                 escape::push(out, &response.reason);
@@ -56,12 +72,29 @@ pub(super) fn push(out: &mut String, exchange: &Exchange, look: Look, bodies: bo
         });
         writer.fields('<', &response.headers);
         writer.line('<', |_| {});
-        if bodies {
-            body::push(writer.out, &response.body, &response.headers, look);
-        }
+        body(writer.out, &response.body, &response.headers, look, bodies);
         writer.trailers('<', &response.trailers);
     }
     out.push('\n');
+}
+
+/// Appends a body, unless its messages were shown as they came.
+fn body(out: &mut String, body: &Body, headers: &Fields, look: Look, bodies: Bodies) {
+    match bodies {
+        Bodies::None => {}
+        Bodies::WithoutMessages(_) if body.messages.is_some() => {}
+        Bodies::WithoutMessages(events) if events > 0 && is_event_stream(headers) => {
+            body::push_events(out, events, look);
+        }
+        _ => body::push(out, body, headers, look),
+    }
+}
+
+fn is_event_stream(headers: &Fields) -> bool {
+    headers
+        .get("content-type")
+        .and_then(MediaType::parse)
+        .is_some_and(|media| media.is_event_stream())
 }
 
 /// Appends the notes alone.
@@ -153,6 +186,9 @@ impl Writer<'_> {
                 ", exchange {}.{}",
                 exchange.connection, exchange.ordinal
             );
+            if let Some(stream) = exchange.stream {
+                let _ = write!(out, ", stream {stream}");
+            }
         });
         if let Some(process) = &exchange.process {
             self.line('*', |out| facts_of(out, process, exchange));
@@ -160,9 +196,57 @@ impl Writer<'_> {
                 self.line('*', |out| command_line(out, process));
             }
         }
+        if let Some(call) = Call::of(exchange) {
+            self.line('*', |out| push_call(out, &call, exchange));
+        }
         for note in &exchange.notes {
             self.line('*', |out| escape::push(out, note.as_bytes()));
         }
+    }
+}
+
+/// A gRPC call: what was called, what went to and fro, how it ended.
+fn push_call(out: &mut String, call: &Call<'_>, exchange: &Exchange) {
+    out.push_str("gRPC");
+    if let Some((service, method)) = call.method {
+        out.push(' ');
+        escape::push(out, service);
+        out.push('/');
+        escape::push(out, method);
+    }
+    let timeout = exchange
+        .request
+        .as_ref()
+        .and_then(|request| request.headers.get("grpc-timeout"))
+        .and_then(grpc::timeout);
+    if let Some((number, unit)) = timeout {
+        let _ = write!(out, ", timeout {number} {unit}");
+    }
+    for (way, direction) in [("sent", Direction::Send), ("received", Direction::Receive)] {
+        let Some(messages) = call.messages(direction) else {
+            continue;
+        };
+        let noun = if messages.count == 1 {
+            "message"
+        } else {
+            "messages"
+        };
+        let _ = write!(out, ", {} {noun} {way}", messages.count);
+        if messages.count > 0 && messages.unlisted() == 0 {
+            out.push_str(" (");
+            push_size(out, messages.listed.iter().map(|m| m.size).sum());
+            out.push(')');
+        }
+    }
+    if let Some(status) = call.status {
+        let _ = write!(out, "; status {status}");
+        if let Some(name) = call.status_name() {
+            let _ = write!(out, " {name}");
+        }
+    }
+    if let Some(message) = call.message.as_deref().filter(|m| !m.is_empty()) {
+        out.push_str(": ");
+        escape::push(out, message);
     }
 }
 

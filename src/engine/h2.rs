@@ -59,6 +59,8 @@ pub(super) struct H2 {
     /// Streams may exist whose beginning was not seen.
     lossy: bool,
     ended: VecDeque<u32>,
+    /// GOAWAY frames so far.
+    go_aways: u32,
     out: Out,
 }
 
@@ -79,6 +81,7 @@ impl H2 {
             highest: [0; 2],
             lossy: !from_start,
             ended: VecDeque::new(),
+            go_aways: 0,
             out: Out::new(rewrite || !from_start),
         }
     }
@@ -102,6 +105,15 @@ impl H2 {
         let open = &stream.open;
         let wanted = open.verdict == Verdict::Keep && open.exchange.response.is_none();
         wanted.then_some(&open.exchange)
+    }
+
+    /// Ends that are not handed over yet come after all that was written anew.
+    fn move_ends(&self, conv: &mut Conversation) {
+        for direction in [Direction::Send, Direction::Receive] {
+            if let Some((offset, _)) = &mut conv.side(direction).end {
+                *offset = self.out.offset_at(direction, *offset);
+            }
+        }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -211,6 +223,7 @@ impl Conversation {
             return Ok(());
         };
         h2.finish_all(self, core)?;
+        h2.move_ends(self);
         let offsets = h2.out.offsets();
         if ending == Ending::Reset {
             self.give_reset(core, offsets, origin)

@@ -61,7 +61,10 @@ impl Section {
             b":path" => &mut self.path,
             b":protocol" => &mut self.protocol,
             b":status" => {
-                self.status = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+                // Three digits (RFC 9110 15); a sign would be taken for one.
+                let digits = value.len() == 3 && value.iter().all(u8::is_ascii_digit);
+                let text = std::str::from_utf8(value).ok().filter(|_| digits);
+                self.status = text.and_then(|v| v.parse().ok());
                 return;
             }
             _ => return self.fields.push(name, value),
@@ -84,6 +87,32 @@ impl Section {
     /// The status of a response.
     pub(super) const fn status(&self) -> Option<u16> {
         self.status
+    }
+
+    /// Whether it begins a request or a response.
+    pub(super) const fn begins_message(&self) -> bool {
+        self.method.is_some() || self.status.is_some()
+    }
+
+    /// Whether it can only be a trailer section: all is known of it, and
+    /// there is no pseudo-field.
+    pub(super) const fn is_trailers(&self) -> bool {
+        let pseudo = self.begins_message()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+            || self.path.is_some();
+        !pseudo && !self.unknown && !self.broken
+    }
+
+    /// Lets go of what takes memory.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            method: self.method.take().filter(|m| m.len() <= 64),
+            status: self.status,
+            unknown: self.unknown,
+            broken: self.broken,
+            ..Self::default()
+        };
     }
 
     /// The fields of a trailer section or an interim response.
@@ -200,7 +229,14 @@ impl Section {
             .iter()
             .map(|(n, v)| n.len() + v.len() + 16)
             .sum();
-        let path = self.path.as_ref().map_or(0, Vec::len);
-        (fields + path + 64) as u64
+        let pseudo = [
+            &self.method,
+            &self.scheme,
+            &self.authority,
+            &self.path,
+            &self.protocol,
+        ];
+        let pseudo: usize = pseudo.into_iter().flatten().map(Vec::len).sum();
+        (fields + pseudo + 64) as u64
     }
 }

@@ -701,6 +701,7 @@ impl H2 {
             self.finish_all(conv, core)?;
         }
         if self.streams.is_empty() {
+            self.move_ends(conv);
             conv.give_ends(core)?;
         }
         Ok(())

@@ -32,6 +32,10 @@ const LOST_FRAME: u8 = 0xfb;
 /// Bytes of payload in one such frame.
 const LOST_FRAME_LIMIT: u64 = 0xff_ffff;
 
+/// Lost bytes that such frames stand for at once: a wrong offset must not
+/// write frames without end.
+const LOST_LIMIT: u64 = 64 * LOST_FRAME_LIMIT;
+
 /// How a direction is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -192,6 +196,7 @@ impl H2 {
         if !core.wants.wire || !self.out.started[direction.index()] || !conv.wire_given {
             return Ok(());
         }
+        length = length.min(LOST_LIMIT);
         while length > 0 {
             let n = length.min(LOST_FRAME_LIMIT);
             let header = FrameHeader {

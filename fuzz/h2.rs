@@ -171,7 +171,10 @@ fn run(setting: &Setting, steps: &[Step], cut: &mut dyn FnMut() -> usize) -> See
     assert!(stats.seen == counted || engine.is_done());
     assert_eq!(stats.shown, seen.borrow().given);
     drop(engine);
-    Rc::try_unwrap(seen).ok().expect("the engine is gone").into_inner()
+    Rc::try_unwrap(seen)
+        .ok()
+        .expect("the engine is gone")
+        .into_inner()
 }
 
 /// Fields that make sections out of random choices.
@@ -254,7 +257,11 @@ impl Input<'_> {
         const STREAMS: [u32; 12] = [0, 1, 1, 1, 3, 3, 5, 7, 2, 4, 9, 0x7fff_ffff];
         let (what, which) = (self.byte(), self.byte());
         let stream = STREAMS[usize::from(which % 12)];
-        let mut flags = if which & 0x80 == 0 { 0 } else { flag::END_STREAM };
+        let mut flags = if which & 0x80 == 0 {
+            0
+        } else {
+            flag::END_STREAM
+        };
         let mut payload;
         let kind = match what {
             0..=89 => {
@@ -335,7 +342,7 @@ impl Input<'_> {
                 stream: 0,
             };
             let settings = settings.encode();
-            if how & 2 != 0 {
+            if how & 6 == 6 {
                 let request = b"GET / HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
                 let response = b"HTTP/1.1 101 S\r\nUpgrade: h2c\r\n\r\n";
                 steps.push(Step::Bytes(Direction::Send, request.to_vec()));
@@ -388,6 +395,32 @@ impl Input<'_> {
         }
         (steps, lossless)
     }
+}
+
+/// Whether both directions are frames from their beginning on, so that none
+/// has to be looked for: what is found depends on what is there.
+fn is_framed(steps: &[Step]) -> bool {
+    let mut bytes = [Vec::new(), Vec::new()];
+    for step in steps {
+        match step {
+            Step::Bytes(direction, more) => bytes[direction.index()].extend_from_slice(more),
+            Step::Close(_) | Step::ProcessEnded => return false,
+            _ => {}
+        }
+    }
+    let [sent, received] = &bytes;
+    let Some(after) = sent.strip_prefix(PREFACE) else {
+        return false;
+    };
+    [after, received].into_iter().all(|mut rest| {
+        while let Some(header) = FrameHeader::parse(rest) {
+            if !header.is_sound() {
+                return false;
+            }
+            rest = rest.get(9 + header.length as usize..).unwrap_or_default();
+        }
+        true
+    })
 }
 
 /// `data` as a setting, a seed for the cuts, and a conversation.
@@ -446,7 +479,10 @@ pub fn h2(data: &[u8]) {
             _ => usize::MAX,
         }
     });
-    if from_start && lossless && !tight {
-        assert_eq!(whole.exchanges, pieces.exchanges, "{steps:?}");
+    if from_start && lossless && !tight && is_framed(&steps) {
+        for (one, other) in whole.exchanges.iter().zip(&pieces.exchanges) {
+            assert_eq!(one, other);
+        }
+        assert_eq!(whole.exchanges.len(), pieces.exchanges.len());
     }
 }

@@ -39,7 +39,7 @@ fn random_frames_do_no_harm() {
     let rounds = std::env::var("HTTPSNIFF_RANDOM_ROUNDS")
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(3000);
+        .unwrap_or(1000);
     let mut random = Random(0x5eed);
     for round in 0..rounds {
         // The settings in turn; most conversations from their start.

@@ -37,6 +37,9 @@ use crate::http::h2::{Found, PREFACE, Wanted, find};
 /// them does not look like a new one.
 const REMEMBERED: usize = 128;
 
+/// Bytes that are decoded in search of a header section, for each event.
+const JOIN_WORK: usize = 16 << 10;
+
 /// How a connection is known to be HTTP/2.
 pub(super) enum Begin {
     /// By its first bytes.
@@ -171,7 +174,7 @@ impl Conversation {
         let bytes = &side.store.bytes;
         let (at, requests, begin) = match memchr::memmem::find(bytes, PREFACE) {
             Some(at) => (at, direction, Begin::Start),
-            None => match find(bytes, Wanted::Any, &|_| false) {
+            None => match find(bytes, Wanted::Any, &|_| false, &mut { JOIN_WORK }) {
                 Found::Request(at) => (at, direction, Begin::Midst),
                 Found::Response(at) => (at, direction.other(), Begin::Midst),
                 Found::Frame(useless) | Found::Nothing(useless) => return Ok(Some(useless)),

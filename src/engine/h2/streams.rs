@@ -171,7 +171,7 @@ impl H2 {
             core.stats.malformed += 1;
             return Ok(());
         }
-        let lossy = self.lossy;
+        let (lossy, writes) = (self.lossy, self.writes(core));
         let Some(stream) = self.stream(conv, core, id, origin)? else {
             return Ok(());
         };
@@ -197,13 +197,13 @@ impl H2 {
             }
             (Place::Head, Part::Response) => {
                 section.mask(core);
-                self.response(conv, core, origin, id, &section)?;
+                self.response(conv, core, origin, id, &mut section)?;
             }
             (Place::Interim, _) => {
                 section.mask(core);
                 open.exchange.interim.push(Interim {
                     status: section.status().unwrap_or(0),
-                    headers: section.plain_fields(),
+                    headers: section.plain_fields(writes),
                 });
             }
             (Place::Trailers | Place::None, _) => {
@@ -219,7 +219,7 @@ impl H2 {
                     Part::Response => open.exchange.response.as_mut().map(|r| &mut r.trailers),
                 };
                 if let Some(place) = place {
-                    *place = section.plain_fields();
+                    *place = section.plain_fields(writes);
                 }
             }
         }
@@ -239,7 +239,7 @@ impl H2 {
         let part = conv.part(direction);
         match part {
             Part::Request => self.request(conv, core, origin, id, &mut section)?,
-            Part::Response => self.response(conv, core, origin, id, &section)?,
+            Part::Response => self.response(conv, core, origin, id, &mut section)?,
         }
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.uncertain[direction.index()] = true;
@@ -257,6 +257,7 @@ impl H2 {
         id: u32,
         section: &mut Section,
     ) -> io::Result<()> {
+        let writes = self.writes(core);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -269,10 +270,14 @@ impl H2 {
             open.exchange.tid = origin.tid;
             open.exchange.thread = origin.thread.to_vec();
         }
-        open.exchange.request = Some(section.request(scheme));
+        let masks = core.config.redact.is_some();
+        open.exchange.request = Some(section.request(scheme, writes || masks));
         open.judge(core, false);
         if section.mask(core) {
-            let plain = open.exchange.request.replace(section.request(scheme));
+            let plain = open
+                .exchange
+                .request
+                .replace(section.request(scheme, writes));
             if open.verdict == Verdict::Undecided {
                 open.plain = plain.map(Box::new);
             }
@@ -294,8 +299,9 @@ impl H2 {
         core: &mut Core,
         origin: &Origin<'_>,
         id: u32,
-        section: &Section,
+        section: &mut Section,
     ) -> io::Result<()> {
+        let writes = self.writes(core);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -304,7 +310,7 @@ impl H2 {
             stream.uncertain[requests.other().index()] = false;
         }
         let open = &mut stream.open;
-        let mut response = section.response();
+        let mut response = section.response(writes);
         response.interim = match open.exchange.response.take() {
             Some(unread) => unread.interim,
             None => std::mem::take(&mut open.exchange.interim),

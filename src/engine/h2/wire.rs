@@ -214,6 +214,12 @@ impl H2 {
         Ok(())
     }
 
+    /// Whether anything of the connection is written anew.
+    pub(super) fn writes(&self, core: &Core) -> bool {
+        let both = [Direction::Send, Direction::Receive];
+        core.wants.wire && both.into_iter().any(|d| self.out.rewrites(d))
+    }
+
     /// Writes a header section of a stream.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn write_section(

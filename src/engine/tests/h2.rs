@@ -575,3 +575,29 @@ fn an_end_comes_after_what_is_written_after_it() {
     assert_eq!(rig.lines().len(), 1);
     assert!(!rig.wire(Send).is_empty());
 }
+
+#[test]
+fn a_value_whose_name_is_not_known_is_masked() {
+    let config = Config {
+        redact: Some(Redact::new(&[])),
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config, info(1, false));
+    let fields = [
+        &[0x82][..],
+        &block(&[(":path", "/1"), (":authority", "me:s3cret@a.test")]),
+        // The name is entry 62, from before; the value comes now.
+        &[0x1f, 47, 6],
+        b"s3cret",
+    ]
+    .concat();
+    rig.send(frame(kind::HEADERS, END | WHOLE, 7, &fields));
+    rig.receive(ok(7, END));
+    rig.finish();
+    let out = rig.out.borrow();
+    let x = &out.exchanges[0];
+    let request = x.request.as_ref().unwrap();
+    assert_eq!(request.headers.get("<unknown:62>"), Some(&b"******"[..]));
+    assert!(!format!("{x:?}").contains("115, 51, 99, 114, 101, 116"));
+    assert!(memchr::memmem::find(&rig.wire(Send), b"s3cret").is_none());
+}

@@ -220,6 +220,7 @@ impl Conversation {
         &mut self,
         core: &mut Core,
         ending: Ending,
+        positions: [u64; 2],
         origin: &Origin<'_>,
     ) -> io::Result<()> {
         let Some(mut h2) = self.h2.take() else {
@@ -227,7 +228,7 @@ impl Conversation {
         };
         h2.finish_all(self, core)?;
         h2.move_ends(self);
-        let offsets = h2.out.offsets();
+        let offsets = h2.out.offsets_or(positions);
         if ending == Ending::Reset {
             self.give_reset(core, offsets, origin)
         } else {

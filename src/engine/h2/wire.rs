@@ -82,6 +82,13 @@ impl Out {
         self.offsets.map(Option::unwrap_or_default)
     }
 
+    /// As [`Self::offsets`]; a direction that had nothing ends where it is.
+    pub(super) fn offsets_or(&self, positions: [u64; 2]) -> [u64; 2] {
+        let [send, receive] = self.offsets;
+        let [at_send, at_receive] = positions;
+        [send.unwrap_or(at_send), receive.unwrap_or(at_receive)]
+    }
+
     /// A direction has come to `offset`: what is written anew begins there.
     pub(super) fn arrive(&mut self, direction: Direction, offset: u64) {
         self.offsets[direction.index()].get_or_insert(offset);

@@ -9,6 +9,8 @@ use httpsniff::event::{
     Action, ConnectionInfo, ConnectionKey, Data, Direction, Event, MissingReason, Source, Timestamp,
 };
 use httpsniff::exchange::Exchange;
+use httpsniff::http::h2::{FrameHeader, PREFACE, flag, kind};
+use httpsniff::http::hpack::encode_literal;
 use httpsniff::output::{Sink, Wants, Wire};
 
 /// Takes everything and keeps nothing.
@@ -73,6 +75,97 @@ impl Feed {
     }
 }
 
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let header = FrameHeader {
+        length: u32::try_from(payload.len()).unwrap_or(0),
+        kind,
+        flags,
+        stream,
+    };
+    [&header.encode()[..], payload].concat()
+}
+
+/// A block as encoders send it once their table is filled: names and most
+/// values by index, one literal.
+fn block(indexed: &[u8], literal: (&[u8], &[u8])) -> Vec<u8> {
+    let mut block = indexed.to_vec();
+    encode_literal(literal.0, literal.1, false, &mut block);
+    block
+}
+
+fn http2(name: &str, wants: Wants) {
+    let settings = frame(kind::SETTINGS, 0, 0, &[]);
+    let begin = |feed: &mut Feed| {
+        feed.bytes(Direction::Send, &[PREFACE, &settings].concat());
+        feed.bytes(Direction::Receive, &settings);
+    };
+    // :method GET, :scheme https, accept-encoding gzip; :status 200.
+    let mut request = block(&[0x82, 0x87, 0x90], (b":path", b"/index.html"));
+    for (name, value) in [
+        (&b":authority"[..], &b"localhost:8443"[..]),
+        (b"user-agent", b"h2load nghttp2/1.52.0"),
+        (b"accept", b"*/*"),
+    ] {
+        encode_literal(name, value, false, &mut request);
+    }
+    let mut response = block(&[0x88], (b"server", b"nginx/1.22.1"));
+    for (name, value) in [
+        (&b"date"[..], &b"Sat, 21 Nov 2026 08:00:00 GMT"[..]),
+        (b"content-type", b"text/html"),
+        (b"content-length", b"1024"),
+    ] {
+        encode_literal(name, value, false, &mut response);
+    }
+    let mut feed = Feed::new(wants);
+    begin(&mut feed);
+    let (mut next, rounds, streams) = (1, 10_000, 100);
+    let body = [b'x'; 1024];
+    let start = Instant::now();
+    for _ in 0..rounds {
+        let ids = (next..).step_by(2).take(streams);
+        next += 2 * streams as u32;
+        for id in ids.clone() {
+            let headers = flag::END_HEADERS | flag::END_STREAM;
+            feed.bytes(
+                Direction::Send,
+                &frame(kind::HEADERS, headers, id, &request),
+            );
+        }
+        for id in ids {
+            let mut bytes = frame(kind::HEADERS, flag::END_HEADERS, id, &response);
+            bytes.extend(frame(kind::DATA, flag::END_STREAM, id, &body));
+            feed.bytes(Direction::Receive, &bytes);
+        }
+    }
+    let count = rounds * streams as u64;
+    let nanos = start.elapsed().as_nanos() as f64 / count as f64;
+    assert_eq!(feed.engine.stats().shown, count);
+    println!("HTTP/2, small exchange of 100 streams, {name}: {nanos:.0} ns");
+
+    let mut feed = Feed::new(wants);
+    begin(&mut feed);
+    feed.bytes(
+        Direction::Send,
+        &frame(kind::HEADERS, flag::END_HEADERS, 1, &request),
+    );
+    feed.bytes(
+        Direction::Receive,
+        &frame(kind::HEADERS, flag::END_HEADERS, 1, &response),
+    );
+    let piece = frame(kind::DATA, 0, 1, &[b'x'; 16 << 10]);
+    let count = 1_u32 << 20;
+    let start = Instant::now();
+    for _ in 0..count {
+        feed.bytes(Direction::Receive, &piece);
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let bytes = f64::from(count) * piece.len() as f64;
+    println!(
+        "HTTP/2, large body, {name}: {:.1} GB/s",
+        bytes / 1e9 / seconds
+    );
+}
+
 fn main() {
     let all = Wants {
         bodies: true,
@@ -128,5 +221,6 @@ fn main() {
         let nanos = start.elapsed().as_nanos() as f64 / f64::from(count);
         assert_eq!(feed.engine.stats().shown, u64::from(count as u32));
         println!("small exchange, {name}: {nanos:.0} ns");
+        http2(name, wants);
     }
 }

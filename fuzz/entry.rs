@@ -5,6 +5,11 @@
 //! with what came out.
 #![allow(dead_code, unreachable_pub, clippy::expect_used)]
 
+#[path = "h2.rs"]
+mod h2;
+
+pub use h2::h2;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;

@@ -35,6 +35,26 @@ fn random_events_do_no_harm() {
 }
 
 #[test]
+fn random_frames_do_no_harm() {
+    let rounds = std::env::var("HTTPSNIFF_RANDOM_ROUNDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1000);
+    let mut random = Random(0x5eed);
+    for round in 0..rounds {
+        // The settings in turn; most conversations from their start.
+        let mut data = random.bytes(400);
+        data.splice(..data.len().min(4), [0; 4]);
+        if round % 3 > 0 {
+            data[0] = (round % 61) as u8;
+            data[1] = (random.next() >> 32) as u8;
+        }
+        data[2] = random.next() as u8;
+        entry::h2(&data);
+    }
+}
+
+#[test]
 fn random_messages_do_no_harm() {
     let mut random = Random(42);
     let seeds: [&[u8]; 4] = [

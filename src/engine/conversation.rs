@@ -508,7 +508,7 @@ impl Conversation {
     ) -> io::Result<()> {
         self.ending = Some(ending);
         if self.h2.is_some() {
-            return self.h2_close(core, ending, origin);
+            return self.h2_close(core, ending, offsets, origin);
         }
         // Each round reads at least one message of what is stored.
         while self.sides.iter().any(|s| s.waiting.is_some()) {

@@ -37,6 +37,9 @@ use crate::http::h2::{Found, PREFACE, Wanted, find};
 /// them does not look like a new one.
 const REMEMBERED: usize = 128;
 
+/// Bytes that are decoded in search of a header section, for each event.
+const JOIN_WORK: usize = 16 << 10;
+
 /// How a connection is known to be HTTP/2.
 pub(super) enum Begin {
     /// By its first bytes.
@@ -59,6 +62,8 @@ pub(super) struct H2 {
     /// Streams may exist whose beginning was not seen.
     lossy: bool,
     ended: VecDeque<u32>,
+    /// GOAWAY frames so far.
+    go_aways: u32,
     out: Out,
 }
 
@@ -79,6 +84,7 @@ impl H2 {
             highest: [0; 2],
             lossy: !from_start,
             ended: VecDeque::new(),
+            go_aways: 0,
             out: Out::new(rewrite || !from_start),
         }
     }
@@ -102,6 +108,15 @@ impl H2 {
         let open = &stream.open;
         let wanted = open.verdict == Verdict::Keep && open.lasts();
         wanted.then_some(&open.exchange)
+    }
+
+    /// Ends that are not handed over yet come after all that was written anew.
+    fn move_ends(&self, conv: &mut Conversation) {
+        for direction in [Direction::Send, Direction::Receive] {
+            if let Some((offset, _)) = &mut conv.side(direction).end {
+                *offset = self.out.offset_at(direction, *offset);
+            }
+        }
     }
 
     pub(super) fn is_waiting(&self) -> bool {
@@ -159,7 +174,7 @@ impl Conversation {
         let bytes = &side.store.bytes;
         let (at, requests, begin) = match memchr::memmem::find(bytes, PREFACE) {
             Some(at) => (at, direction, Begin::Start),
-            None => match find(bytes, Wanted::Any, &|_| false) {
+            None => match find(bytes, Wanted::Any, &|_| false, &mut { JOIN_WORK }) {
                 Found::Request(at) => (at, direction, Begin::Midst),
                 Found::Response(at) => (at, direction.other(), Begin::Midst),
                 Found::Frame(useless) | Found::Nothing(useless) => return Ok(Some(useless)),
@@ -205,13 +220,15 @@ impl Conversation {
         &mut self,
         core: &mut Core,
         ending: Ending,
+        positions: [u64; 2],
         origin: &Origin<'_>,
     ) -> io::Result<()> {
         let Some(mut h2) = self.h2.take() else {
             return Ok(());
         };
         h2.finish_all(self, core)?;
-        let offsets = h2.out.offsets();
+        h2.move_ends(self);
+        let offsets = h2.out.offsets_or(positions);
         if ending == Ending::Reset {
             self.give_reset(core, offsets, origin)
         } else {

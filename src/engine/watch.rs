@@ -71,7 +71,8 @@ impl Watch {
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     parts: [Option<Watch>; 2],
-    charged: u64,
+    /// Bytes of each that are counted in the budget.
+    charged: [u64; 2],
     /// Messages so far, in both directions.
     pub(super) messages: u64,
 }
@@ -132,11 +133,15 @@ impl Open {
             }
         }
         let memory = watch.memory();
-        if memory > self.watches.charged {
-            core.budget.charge(memory - self.watches.charged);
-            self.charged += memory - self.watches.charged;
-            self.watches.charged = memory;
+        let charged = &mut self.watches.charged[index(part)];
+        let more = memory.saturating_sub(*charged);
+        if !core.budget.take(more) {
+            // A decoder takes up to 18 MiB, and streams are many.
+            self.note("messages not followed: memory limit");
+            return;
         }
+        *charged += more;
+        self.charged += more;
         self.watches.parts[index(part)] = Some(watch);
     }
 

@@ -10,6 +10,18 @@ use crate::http::hpack::{Decoder, encode_literal};
 /// table before the connection was joined, or is missing.
 const UNKNOWN: &[u8] = b"<unknown>";
 
+/// Masks the password in `user:password@host`. Gives whether there is one.
+fn mask_password(authority: &mut [u8]) -> bool {
+    let at = memchr::memrchr(b'@', authority).unwrap_or(0);
+    let user = authority.get_mut(..at).unwrap_or_default();
+    let Some(colon) = memchr::memchr(b':', user) else {
+        return false;
+    };
+    let password = user.get_mut(colon + 1..).unwrap_or_default();
+    password.fill(b'*');
+    !password.is_empty()
+}
+
 /// A decoded header or trailer section.
 #[derive(Default)]
 pub(super) struct Section {
@@ -61,7 +73,10 @@ impl Section {
             b":path" => &mut self.path,
             b":protocol" => &mut self.protocol,
             b":status" => {
-                self.status = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
+                // Three digits (RFC 9110 15); a sign would be taken for one.
+                let digits = value.len() == 3 && value.iter().all(u8::is_ascii_digit);
+                let text = std::str::from_utf8(value).ok().filter(|_| digits);
+                self.status = text.and_then(|v| v.parse().ok());
                 return;
             }
             _ => return self.fields.push(name, value),
@@ -86,9 +101,40 @@ impl Section {
         self.status
     }
 
-    /// The fields of a trailer section or an interim response.
-    pub(super) fn plain_fields(&self) -> Fields {
-        self.fields.clone()
+    /// Whether it begins a request or a response.
+    pub(super) const fn begins_message(&self) -> bool {
+        self.method.is_some() || self.status.is_some()
+    }
+
+    /// Whether it can only be a trailer section: all is known of it, and
+    /// there is no pseudo-field.
+    pub(super) const fn is_trailers(&self) -> bool {
+        let pseudo = self.begins_message()
+            || self.scheme.is_some()
+            || self.authority.is_some()
+            || self.path.is_some();
+        !pseudo && !self.unknown && !self.broken
+    }
+
+    /// Lets go of what takes memory.
+    pub(super) fn forget(&mut self) {
+        *self = Self {
+            method: self.method.take().filter(|m| m.len() <= 64),
+            status: self.status,
+            unknown: self.unknown,
+            broken: self.broken,
+            ..Self::default()
+        };
+    }
+
+    /// The fields of a trailer section or an interim response. `keep`: they
+    /// are needed again.
+    pub(super) fn plain_fields(&mut self, keep: bool) -> Fields {
+        if keep {
+            self.fields.clone()
+        } else {
+            std::mem::take(&mut self.fields)
+        }
     }
 
     /// Masks what is secret. Gives whether there was something.
@@ -100,12 +146,20 @@ impl Section {
         if let Some(path) = &mut self.path {
             masked |= redact.mask_target(path);
         }
+        if let Some(authority) = &mut self.authority {
+            masked |= mask_password(authority);
+        }
         let mut fields = Fields::with_capacity(self.fields.len(), 512);
         let mut value = Vec::new();
         for (name, plain) in self.fields.iter() {
             value.clear();
             value.extend_from_slice(plain);
-            masked |= redact.mask_field(name, &mut value);
+            // Of what the name is not known the value may be a password.
+            if name.starts_with(b"<unknown:") && name != plain {
+                masked |= !value.is_empty();
+                value.fill(b'*');
+            }
+            masked |= redact.mask_field(name.trim_ascii(), &mut value);
             fields.push(name, &value);
         }
         self.fields = fields;
@@ -136,23 +190,25 @@ impl Section {
         out
     }
 
-    /// As a request. `scheme` is that of the connection.
-    pub(super) fn request(&self, scheme: &'static str) -> Request {
+    /// As a request. `scheme` is that of the connection; `keep`: the section
+    /// is needed again.
+    pub(super) fn request(&mut self, scheme: &'static str, keep: bool) -> Request {
+        let text = |text: &mut Option<Vec<u8>>| if keep { text.clone() } else { text.take() };
         let mut facts = Facts::of(&self.fields);
         let scheme = match self.scheme.as_deref() {
             Some(b"https") => "https",
             Some(b"http") => "http",
             _ => scheme,
         };
-        let method = self.method.clone().unwrap_or_else(|| UNKNOWN.to_vec());
-        let host = self.authority.clone().or_else(|| facts.host.take());
+        let method = text(&mut self.method).unwrap_or_else(|| UNKNOWN.to_vec());
+        let host = text(&mut self.authority).or_else(|| facts.host.take());
         // CONNECT has an authority only (RFC 9113 8.5).
-        let target = match &self.path {
-            Some(path) => path.clone(),
+        let target = match text(&mut self.path) {
+            Some(path) => path,
             None if method == b"CONNECT" => host.clone().unwrap_or_default(),
             None => UNKNOWN.to_vec(),
         };
-        let mut headers = self.fields.clone();
+        let mut headers = self.plain_fields(keep);
         if let Some(protocol) = &self.protocol {
             headers.push(b":protocol", protocol);
         }
@@ -171,14 +227,14 @@ impl Section {
         }
     }
 
-    /// As a final response.
-    pub(super) fn response(&self) -> Response {
+    /// As a final response. `keep`: the section is needed again.
+    pub(super) fn response(&mut self, keep: bool) -> Response {
         let mut facts = Facts::of(&self.fields);
         Response {
             status: self.status.unwrap_or(0),
             reason: Vec::new(),
             version: Version::Http2,
-            headers: self.fields.clone(),
+            headers: self.plain_fields(keep),
             trailers: Fields::default(),
             interim: Vec::new(),
             body: Body {
@@ -200,7 +256,14 @@ impl Section {
             .iter()
             .map(|(n, v)| n.len() + v.len() + 16)
             .sum();
-        let path = self.path.as_ref().map_or(0, Vec::len);
-        (fields + path + 64) as u64
+        let pseudo = [
+            &self.method,
+            &self.scheme,
+            &self.authority,
+            &self.path,
+            &self.protocol,
+        ];
+        let pseudo: usize = pseudo.into_iter().flatten().map(Vec::len).sum();
+        (fields + pseudo + 64) as u64
     }
 }

@@ -21,6 +21,10 @@ const SECTION_LIMIT: usize = 256 << 10;
 /// Bytes in which the next frame is looked for at once.
 const SEARCH_WINDOW: usize = 64 << 10;
 
+/// Bytes that a search may decode at once, and for each that comes.
+const SEARCH_WORK: usize = 256 << 10;
+const WORK_PER_BYTE: usize = 4;
+
 /// The settings that matter to a reader (RFC 9113 6.5.2).
 const HEADER_TABLE_SIZE: u16 = 1;
 
@@ -75,6 +79,8 @@ pub(super) struct Reader {
     pending: Option<Pending>,
     /// Bytes to be read again, from a frame's beginning.
     again: Option<Vec<u8>>,
+    /// Bytes that searches may still decode.
+    work: usize,
     charged: u64,
 }
 
@@ -88,6 +94,7 @@ impl Reader {
             first: None,
             pending: None,
             again: None,
+            work: SEARCH_WORK,
             charged: 0,
         }
     }
@@ -143,6 +150,9 @@ impl H2 {
         bytes: &[u8],
     ) -> io::Result<()> {
         self.out.arrive(direction, item.offset);
+        let reader = self.reader(direction);
+        let more = bytes.len().saturating_mul(WORK_PER_BYTE);
+        reader.work = reader.work.saturating_add(more).min(SEARCH_WORK);
         let mut rest = bytes;
         while !rest.is_empty() {
             rest = self.step(conv, core, direction, &item.origin, rest)?;
@@ -660,7 +670,8 @@ impl H2 {
         };
         let streams = &self.streams;
         let reader = &mut self.readers[direction.index()];
-        let found = find(&reader.store, wanted, &|id| streams.contains_key(&id));
+        let is_open = |id| streams.contains_key(&id);
+        let found = find(&reader.store, wanted, &is_open, &mut reader.work);
         let (at, good) = match found {
             Found::Frame(at) | Found::Request(at) | Found::Response(at) => (at, true),
             Found::Nothing(useless) if reader.store.len() >= SEARCH_WINDOW => {
@@ -701,6 +712,7 @@ impl H2 {
             self.finish_all(conv, core)?;
         }
         if self.streams.is_empty() {
+            self.move_ends(conv);
             conv.give_ends(core)?;
         }
         Ok(())

@@ -25,6 +25,9 @@ const STREAM_COST: u64 = 1024;
 /// Interim responses kept of one exchange.
 const INTERIM_LIMIT: usize = 64;
 
+/// GOAWAY frames that are obeyed on one connection.
+const GO_AWAYS: u32 = 16;
+
 /// A stream that has not ended.
 pub(super) struct Stream {
     pub(super) open: Open,
@@ -34,6 +37,55 @@ pub(super) struct Stream {
     tunnel: bool,
     /// The request asked for WebSocket.
     websocket: bool,
+}
+
+/// What a header section is to its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Head,
+    Interim,
+    Trailers,
+    /// It should not have come.
+    None,
+}
+
+/// What a section is that comes next on a stream. `end`: with the end of the
+/// stream's direction. `lossy`: frames may be missing before it.
+fn role(open: &Open, part: Part, section: &Section, end: bool, lossy: bool) -> Place {
+    let exchange = &open.exchange;
+    let (done, begun) = match part {
+        Part::Request => (open.request_done, exchange.request.is_some()),
+        Part::Response => (open.response_done, exchange.response.is_some()),
+    };
+    let status = section.status().filter(|_| part == Part::Response);
+    if done {
+        return Place::None;
+    }
+    if !begun {
+        let interim = status.is_some_and(|s| s < 200) && !end;
+        return if interim && exchange.interim.len() >= INTERIM_LIMIT {
+            Place::None
+        } else if interim {
+            Place::Interim
+        } else if end && lossy && section.is_trailers() {
+            // Those of a message whose beginning was lost.
+            Place::Trailers
+        } else {
+            Place::Head
+        };
+    }
+    // What was lost instead of a response may have been an interim one.
+    let unread = exchange.response.as_ref();
+    let unread = unread.is_some_and(|r| r.status == 0 && r.body.encoded_size == 0);
+    if status.is_some_and(|s| s >= 200) && unread {
+        return Place::Head;
+    }
+    let again = section.begins_message();
+    if end && !again {
+        Place::Trailers
+    } else {
+        Place::None
+    }
 }
 
 fn note_section(open: &mut Open, section: &Section) {
@@ -57,13 +109,7 @@ impl H2 {
             if id == 0 || !self.may_begin(id) {
                 return Ok(None);
             }
-            while self.streams.len() >= STREAMS_LIMIT || core.budget.room() < STREAM_COST {
-                let Some(oldest) = self.streams.keys().min().copied() else {
-                    break;
-                };
-                self.note(oldest, "given out early: too many open streams");
-                self.finish(conv, core, oldest, None)?;
-            }
+            self.make_room(conv, core)?;
             let highest = &mut self.highest[(id & 1) as usize];
             *highest = id.max(*highest);
             let mut open = conv.new_open(origin);
@@ -79,6 +125,26 @@ impl H2 {
             self.streams.insert(id, Box::new(stream));
         }
         Ok(self.streams.get_mut(&id).map(|s| &mut **s))
+    }
+
+    /// Makes room for a stream. The oldest are given out, a part of all at
+    /// once: looking for them costs little per stream then.
+    fn make_room(&mut self, conv: &mut Conversation, core: &mut Core) -> io::Result<()> {
+        let full = |core: &Core| core.budget.room() < STREAM_COST;
+        if self.streams.len() < STREAMS_LIMIT && !full(core) {
+            return Ok(());
+        }
+        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
+        ids.sort_unstable();
+        let least = ids.len().div_ceil(16);
+        for (n, id) in ids.into_iter().enumerate() {
+            if n >= least && !full(core) {
+                break;
+            }
+            self.note(id, "given out early: too many open streams");
+            self.finish(conv, core, id, None)?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, id: u32, note: &'static str) {
@@ -101,45 +167,86 @@ impl H2 {
         end: bool,
     ) -> io::Result<()> {
         let part = conv.part(direction);
+        // Clients open odd streams; even ones are promised (RFC 9113 5.1.1).
+        if part == Part::Request && id & 1 == 0 {
+            core.stats.malformed += 1;
+            return Ok(());
+        }
+        let (lossy, writes) = (self.lossy, self.writes(core));
         let Some(stream) = self.stream(conv, core, id, origin)? else {
             return Ok(());
         };
         let open = &mut stream.open;
+        let role = role(open, part, &section, end, lossy);
+        if role == Place::None {
+            // Kept, they would let a stream grow without end.
+            core.stats.malformed += 1;
+            return Ok(());
+        }
         note_section(open, &section);
         let cost = section.cost();
-        core.budget.charge(cost);
-        open.charged += cost;
-        match part {
-            Part::Request if open.exchange.request.is_none() => {
+        if core.budget.take(cost) {
+            open.charged += cost;
+        } else {
+            core.lose(MissingReason::MemoryLimit, cost);
+            section.forget();
+            open.note("header fields not kept: memory limit");
+        }
+        match (role, part) {
+            (Place::Head, Part::Request) => {
                 self.request(conv, core, origin, id, &mut section)?;
             }
-            Part::Response if open.exchange.response.is_none() => {
-                let status = section.status();
+            (Place::Head, Part::Response) => {
                 section.mask(core);
-                if status.is_some_and(|s| s < 200) && !end {
-                    if open.exchange.interim.len() < INTERIM_LIMIT {
-                        open.exchange.interim.push(Interim {
-                            status: status.unwrap_or(0),
-                            headers: section.plain_fields(),
-                        });
-                    }
-                } else {
-                    self.response(conv, core, origin, id, &section)?;
-                }
+                self.response(conv, core, origin, id, &mut section)?;
             }
-            _ => {
+            (Place::Interim, _) => {
                 section.mask(core);
-                let trailers = section.plain_fields();
+                open.exchange.interim.push(Interim {
+                    status: section.status().unwrap_or(0),
+                    headers: section.plain_fields(writes),
+                });
+            }
+            (Place::Trailers | Place::None, _) => {
+                section.mask(core);
+                if open.body(part).is_none() {
+                    self.lost_head(conv, core, direction, origin, id)?;
+                }
+                let Some(open) = self.streams.get_mut(&id).map(|s| &mut s.open) else {
+                    return Ok(());
+                };
                 let place = match part {
                     Part::Request => open.exchange.request.as_mut().map(|r| &mut r.trailers),
                     Part::Response => open.exchange.response.as_mut().map(|r| &mut r.trailers),
                 };
                 if let Some(place) = place {
-                    *place = trailers;
+                    *place = section.plain_fields(writes);
                 }
             }
         }
         self.write_section(conv, core, direction, origin, id, &section, end)
+    }
+
+    /// The beginning of a message was lost; what comes is more of it.
+    fn lost_head(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        id: u32,
+    ) -> io::Result<()> {
+        let mut section = Section::lost();
+        let part = conv.part(direction);
+        match part {
+            Part::Request => self.request(conv, core, origin, id, &mut section)?,
+            Part::Response => self.response(conv, core, origin, id, &mut section)?,
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.uncertain[direction.index()] = true;
+            stream.open.note("header section lost");
+        }
+        self.write_section(conv, core, direction, origin, id, &section, false)
     }
 
     /// A request's header section; masked when it comes back.
@@ -151,6 +258,7 @@ impl H2 {
         id: u32,
         section: &mut Section,
     ) -> io::Result<()> {
+        let writes = self.writes(core);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -163,10 +271,14 @@ impl H2 {
             open.exchange.tid = origin.tid;
             open.exchange.thread = origin.thread.to_vec();
         }
-        open.exchange.request = Some(section.request(scheme));
+        let masks = core.config.redact.is_some();
+        open.exchange.request = Some(section.request(scheme, writes || masks));
         open.judge(core, false);
         if section.mask(core) {
-            let plain = open.exchange.request.replace(section.request(scheme));
+            let plain = open
+                .exchange
+                .request
+                .replace(section.request(scheme, writes));
             if open.verdict == Verdict::Undecided {
                 open.plain = plain.map(Box::new);
             }
@@ -188,8 +300,9 @@ impl H2 {
         core: &mut Core,
         origin: &Origin<'_>,
         id: u32,
-        section: &Section,
+        section: &mut Section,
     ) -> io::Result<()> {
+        let writes = self.writes(core);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -198,8 +311,11 @@ impl H2 {
             stream.uncertain[requests.other().index()] = false;
         }
         let open = &mut stream.open;
-        let mut response = section.response();
-        response.interim = std::mem::take(&mut open.exchange.interim);
+        let mut response = section.response(writes);
+        response.interim = match open.exchange.response.take() {
+            Some(unread) => unread.interim,
+            None => std::mem::take(&mut open.exchange.interim),
+        };
         let connect = open
             .exchange
             .request
@@ -235,6 +351,12 @@ impl H2 {
         promised: u32,
         mut section: Section,
     ) -> io::Result<()> {
+        // Of a server, and of a stream that is its own: a client's must not
+        // get another's request (RFC 9113 8.4, 5.1.1).
+        if conv.part(direction) != Part::Response || promised & 1 != 0 {
+            core.stats.malformed += 1;
+            return Ok(());
+        }
         let Some(stream) = self.stream(conv, core, promised, origin)? else {
             return Ok(());
         };
@@ -243,6 +365,14 @@ impl H2 {
             return Ok(());
         }
         note_section(open, &section);
+        let cost = section.cost();
+        if core.budget.take(cost) {
+            open.charged += cost;
+        } else {
+            core.lose(MissingReason::MemoryLimit, cost);
+            section.forget();
+            open.note("header fields not kept: memory limit");
+        }
         open.note("pushed by the server");
         open.request_done = true;
         open.exchange.times.request_end = Some(origin.time);
@@ -274,9 +404,25 @@ impl H2 {
             count_tunnel(core, &mut stream.open, outward, bytes.len() as u64);
             let input = Input::Bytes(bytes);
             stream.open.websocket_input(core, way, origin.time, input)?;
-        } else {
-            stream.open.body_bytes(core, part, bytes);
+            return self.write_data(conv, core, direction, origin, id, bytes);
         }
+        if stream.open.body(part).is_none() && stream.uncertain[direction.index()] {
+            self.lost_head(conv, core, direction, origin, id)?;
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        let done = match part {
+            Part::Request => stream.open.request_done,
+            Part::Response => stream.open.response_done,
+        };
+        if done || stream.open.body(part).is_none() {
+            // Before the message, or after its end.
+            let n = bytes.len() as u64;
+            core.stats.other_bytes = core.stats.other_bytes.saturating_add(n);
+            return Ok(());
+        }
+        stream.open.body_bytes(core, part, bytes);
         self.write_data(conv, core, direction, origin, id, bytes)
     }
 
@@ -297,6 +443,13 @@ impl H2 {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
+        let done = match part {
+            Part::Request => stream.open.request_done,
+            Part::Response => stream.open.response_done,
+        };
+        if done && !stream.tunnel {
+            return Ok(());
+        }
         if stream.tunnel {
             count_tunnel(core, &mut stream.open, outward, length);
             let lost = &mut stream.open.exchange.lost_bytes;
@@ -338,11 +491,18 @@ impl H2 {
         id: u32,
         by_data: bool,
     ) -> io::Result<()> {
+        let part = conv.part(direction);
+        let now = core.now;
+        let done = self.streams.get(&id).is_none_or(|s| match part {
+            Part::Request => s.open.request_done,
+            Part::Response => s.open.response_done,
+        });
+        if done {
+            return Ok(());
+        }
         if by_data {
             self.write_end(conv, core, direction, origin, id)?;
         }
-        let part = conv.part(direction);
-        let now = core.now;
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
@@ -404,6 +564,11 @@ impl H2 {
         direction: Direction,
         last: u32,
     ) -> io::Result<()> {
+        // Each looks at all streams; an end that means it says it twice.
+        if self.go_aways >= GO_AWAYS {
+            return Ok(());
+        }
+        self.go_aways += 1;
         let odd = u32::from(conv.part(direction) == Part::Response);
         let refused = |id: &&u32| **id > last && **id & 1 == odd;
         let mut ids: Vec<u32> = self.streams.keys().filter(refused).copied().collect();
@@ -465,7 +630,8 @@ impl H2 {
         if !open.response_done && open.exchange.response.is_some() {
             open.body_end(core, Part::Response, true);
         }
-        let whole = open.request_done && open.response_done && !open.truncated;
+        let answered = open.response_done && open.exchange.response.is_some();
+        let whole = open.request_done && answered && !open.truncated;
         open.exchange.state = match ending {
             None if whole => Ending::Complete,
             None => conv.ending.unwrap_or(Ending::Closed),

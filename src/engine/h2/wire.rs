@@ -32,6 +32,10 @@ const LOST_FRAME: u8 = 0xfb;
 /// Bytes of payload in one such frame.
 const LOST_FRAME_LIMIT: u64 = 0xff_ffff;
 
+/// Lost bytes that such frames stand for at once: a wrong offset must not
+/// write frames without end.
+const LOST_LIMIT: u64 = 64 * LOST_FRAME_LIMIT;
+
 /// How a direction is handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -76,6 +80,13 @@ impl Out {
 
     pub(super) fn offsets(&self) -> [u64; 2] {
         self.offsets.map(Option::unwrap_or_default)
+    }
+
+    /// As [`Self::offsets`]; a direction that had nothing ends where it is.
+    pub(super) fn offsets_or(&self, positions: [u64; 2]) -> [u64; 2] {
+        let [send, receive] = self.offsets;
+        let [at_send, at_receive] = positions;
+        [send.unwrap_or(at_send), receive.unwrap_or(at_receive)]
     }
 
     /// A direction has come to `offset`: what is written anew begins there.
@@ -192,6 +203,7 @@ impl H2 {
         if !core.wants.wire || !self.out.started[direction.index()] || !conv.wire_given {
             return Ok(());
         }
+        length = length.min(LOST_LIMIT);
         while length > 0 {
             let n = length.min(LOST_FRAME_LIMIT);
             let header = FrameHeader {
@@ -207,6 +219,12 @@ impl H2 {
             length -= n;
         }
         Ok(())
+    }
+
+    /// Whether anything of the connection is written anew.
+    pub(super) fn writes(&self, core: &Core) -> bool {
+        let both = [Direction::Send, Direction::Receive];
+        core.wants.wire && both.into_iter().any(|d| self.out.rewrites(d))
     }
 
     /// Writes a header section of a stream.

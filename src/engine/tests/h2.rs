@@ -498,3 +498,162 @@ fn a_websocket_may_be_a_stream() {
     assert_eq!(exchange.upgraded_to.map(|u| u.name()), Some("websocket"));
     assert_eq!(exchange.messages.map(|m| m[0]), Some(1));
 }
+
+#[test]
+fn a_promise_of_a_clients_stream_is_nobodys() {
+    let promise = |id: u32| {
+        let fields = block(&[(":method", "GET"), (":path", "/forged")]);
+        let payload = [&id.to_be_bytes()[..], &fields].concat();
+        frame(kind::PUSH_PROMISE, WHOLE, 1, &payload)
+    };
+    let mut rig = Rig::new();
+    rig.receive([settings(), promise(3), promise(1)].concat());
+    rig.send([preface(), get(1, "/1"), get(3, "/3"), promise(4)].concat());
+    rig.receive([ok(1, END), ok(3, END)].concat());
+    assert_eq!(targets(&rig), ["/1", "/3"]);
+    rig.finish();
+    assert_eq!(rig.lines().len(), 2);
+}
+
+#[test]
+fn trailers_after_a_gap_are_no_response() {
+    let mut rig = Rig::new();
+    rig.send([preface(), get(1, "/1"), get(3, "/3")].concat());
+    rig.receive([settings(), ok(3, 0)].concat());
+    rig.lose(Receive, 1000);
+    rig.receive(data(3, 0, b"abc"));
+    rig.receive([data(1, 0, b"de"), data(1, 0, b"f")].concat());
+    rig.receive(headers(1, END, &[("grpc-status", "0")]));
+    rig.receive(headers(3, END, &[("grpc-status", "5")]));
+    let out = rig.out.borrow();
+    let said = |n: usize| {
+        let response = out.exchanges[n].response.as_ref().unwrap();
+        let trailer = response.trailers.get("grpc-status").unwrap();
+        (response.status, response.headers.len(), trailer.to_vec())
+    };
+    assert_eq!(said(0), (0, 0, b"0".to_vec()));
+    assert_eq!(said(1), (200, 1, b"5".to_vec()));
+    assert!(out.exchanges[0].notes.contains(&"header section lost"));
+}
+
+#[test]
+fn the_response_after_a_lost_section_is_the_response() {
+    let mut rig = Rig::new();
+    rig.send([preface(), get(1, "/1")].concat());
+    let hints = headers(1, 0, &[(":status", "103"), ("link", "</a>")]);
+    rig.receive([&settings()[..], &hints[..12]].concat());
+    rig.lose(Receive, hints.len() as u64 - 12);
+    rig.receive([ok(1, 0), data(1, END, b"abc")].concat());
+    assert_eq!(
+        rig.lines(),
+        ["GET /1 > Complete  | 200 < Complete abc | complete"]
+    );
+}
+
+#[test]
+fn what_comes_after_an_end_or_again_is_not_of_the_message() {
+    let mut rig = Rig::new();
+    let post = headers(1, 0, &[(":method", "POST"), (":path", "/1")]);
+    rig.send([preface(), post.clone(), data(1, END, b"ab")].concat());
+    rig.send([data(1, END, b"cd"), post, headers(1, END, &[("t", "1")])].concat());
+    rig.receive([settings(), ok(1, 0), headers(1, 0, &[(":status", "404")])].concat());
+    // No end, no trailers.
+    rig.receive(headers(1, 0, &[("t", "2")]));
+    rig.receive(data(1, END, b"e"));
+    assert_eq!(
+        rig.lines(),
+        ["POST /1 > Complete ab | 200 < Complete e | complete"]
+    );
+    let out = rig.out.borrow();
+    let x = &out.exchanges[0];
+    assert!(x.request.as_ref().unwrap().trailers.is_empty());
+    assert!(x.response.as_ref().unwrap().trailers.is_empty());
+}
+
+#[test]
+fn an_undecided_stream_holds_no_more_however_often_it_ends() {
+    let filter = Filter {
+        statuses: vec!["2xx".parse().unwrap()],
+        ..Filter::default()
+    };
+    let config = Config {
+        filter,
+        memory_limit: 100_000,
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config, info(1, true));
+    rig.send([preface(), get(1, "/1")].concat());
+    for _ in 0..2000 {
+        rig.send([data(1, END, b""), headers(1, END, &[("t", "1")])].concat());
+        rig.receive(data(1, 0, b"x"));
+    }
+    rig.receive([settings(), ok(1, END)].concat());
+    rig.finish();
+    assert_eq!(
+        rig.lines(),
+        ["GET /1 > Complete  | 200 < Complete  | complete"]
+    );
+    assert!(rig.wire(Send).len() < 200);
+}
+
+#[test]
+fn streams_without_number_are_all_given_out() {
+    let mut rig = Rig::new();
+    rig.send(preface());
+    for n in 0..40_000 {
+        rig.send(get(2 * n + 1, "/"));
+    }
+    for n in 0..1000 {
+        let goaway = [&(80_000u32 - 2 * n).to_be_bytes()[..], &[0; 4]].concat();
+        rig.receive(frame(kind::GOAWAY, 0, 0, &goaway));
+    }
+    rig.finish();
+    assert_eq!(rig.engine.stats().seen, 40_000);
+}
+
+#[test]
+fn an_end_comes_after_what_is_written_after_it() {
+    let filter = Filter {
+        statuses: vec!["2xx".parse().unwrap()],
+        ..Filter::default()
+    };
+    let config = Config {
+        filter,
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config, info(1, true));
+    rig.send([preface(), get(1, "/1")].concat());
+    rig.end(Send);
+    rig.receive([settings(), ok(1, 0)].concat());
+    rig.receive(data(1, END, b"abc"));
+    // The recorder wants offsets to rise.
+    rig.close(false);
+    assert_eq!(rig.lines().len(), 1);
+    assert!(!rig.wire(Send).is_empty());
+}
+
+#[test]
+fn a_value_whose_name_is_not_known_is_masked() {
+    let config = Config {
+        redact: Some(Redact::new(&[])),
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config, info(1, false));
+    let fields = [
+        &[0x82][..],
+        &block(&[(":path", "/1"), (":authority", "me:s3cret@a.test")]),
+        // The name is entry 62, from before; the value comes now.
+        &[0x1f, 47, 6],
+        b"s3cret",
+    ]
+    .concat();
+    rig.send(frame(kind::HEADERS, END | WHOLE, 7, &fields));
+    rig.receive(ok(7, END));
+    rig.finish();
+    let out = rig.out.borrow();
+    let x = &out.exchanges[0];
+    let request = x.request.as_ref().unwrap();
+    assert_eq!(request.headers.get("<unknown:62>"), Some(&b"******"[..]));
+    assert!(!format!("{x:?}").contains("115, 51, 99, 114, 101, 116"));
+    assert!(memchr::memmem::find(&rig.wire(Send), b"s3cret").is_none());
+}

@@ -6,7 +6,7 @@
 //! that are open, one behind the other.
 
 use super::{FrameHeader, HEADER_LENGTH, flag, fragment, kind};
-use crate::http::hpack::Decoder;
+use crate::http::hpack::{Decoder, Error};
 
 /// What a search may find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +35,22 @@ pub enum Found {
 /// Frames that have to follow each other where none is known by its content.
 const CHAIN: usize = 3;
 
+/// Bytes of a header section that are decoded to see what it is: pseudo-fields
+/// come first (RFC 9113 8.3).
+const LOOK: usize = 1024;
+
 /// Looks for the first frame in `bytes`. `is_open` knows the streams that are
 /// open.
-pub fn find(bytes: &[u8], wanted: Wanted, is_open: &dyn Fn(u32) -> bool) -> Found {
+///
+/// Bytes that are made to look like header sections everywhere would be
+/// decoded over and over: `work` is what may be decoded, in bytes, and what is
+/// left of it afterwards. When it is used up no header section is found.
+pub fn find(
+    bytes: &[u8],
+    wanted: Wanted,
+    is_open: &dyn Fn(u32) -> bool,
+    work: &mut usize,
+) -> Found {
     let mut useless = bytes.len().saturating_sub(HEADER_LENGTH - 1);
     for at in 0..bytes.len() {
         let rest = bytes.get(at..).unwrap_or_default();
@@ -47,7 +60,7 @@ pub fn find(bytes: &[u8], wanted: Wanted, is_open: &dyn Fn(u32) -> bool) -> Foun
         if !header.is_plausible() || header.length == 0 && header.kind == kind::DATA {
             continue;
         }
-        match judge(rest, &header, wanted, is_open) {
+        match judge(rest, &header, wanted, is_open, work) {
             Verdict::Frame => return Found::Frame(at),
             Verdict::Request => return Found::Request(at),
             Verdict::Response => return Found::Response(at),
@@ -90,6 +103,7 @@ fn judge(
     header: &FrameHeader,
     wanted: Wanted,
     is_open: &dyn Fn(u32) -> bool,
+    work: &mut usize,
 ) -> Verdict {
     let whole = HEADER_LENGTH + header.length as usize;
     if header.kind == kind::HEADERS && header.has(flag::END_HEADERS) {
@@ -100,7 +114,7 @@ fn judge(
         if FrameHeader::parse(follows).is_some_and(|next| !next.is_sound()) {
             return Verdict::No;
         }
-        let verdict = section(header, payload);
+        let verdict = section(header, payload, work);
         match (&verdict, wanted) {
             (Verdict::Request, Wanted::Any | Wanted::Requests)
             | (Verdict::Response, Wanted::Any | Wanted::Responses) => return verdict,
@@ -114,14 +128,19 @@ fn judge(
 }
 
 /// Whether a header section decodes to a request's or a response's.
-fn section(header: &FrameHeader, payload: &[u8]) -> Verdict {
+fn section(header: &FrameHeader, payload: &[u8], work: &mut usize) -> Verdict {
     let Ok(fragment) = fragment(header, payload) else {
         return Verdict::No;
     };
+    let block = fragment.block.get(..LOOK).unwrap_or(fragment.block);
+    let Some(left) = work.checked_sub(block.len()) else {
+        return Verdict::No;
+    };
+    *work = left;
     let mut verdict = Verdict::No;
     let mut fields = 0;
     let mut wrong = false;
-    let decoded = Decoder::new(false).decode(fragment.block, &mut |field| {
+    let decoded = Decoder::new(false).decode(block, &mut |field| {
         fields += 1;
         match field.name {
             b":method" if !field.unknown => {
@@ -137,7 +156,9 @@ fn section(header: &FrameHeader, payload: &[u8]) -> Verdict {
     });
     // One byte alone is soon taken for `:status: 200`.
     let short = fields < 2 && payload.len() < 2 && !header.has(flag::END_STREAM);
-    if decoded.is_err() || wrong || short {
+    let cut = block.len() < fragment.block.len();
+    let sound = decoded.is_ok() || cut && matches!(decoded, Err(Error::Truncated(_)));
+    if !sound || wrong || short {
         return Verdict::No;
     }
     verdict

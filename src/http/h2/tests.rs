@@ -10,6 +10,21 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&header.encode()[..], payload].concat()
 }
 
+fn find(bytes: &[u8], wanted: Wanted, is_open: &dyn Fn(u32) -> bool) -> Found {
+    super::find(bytes, wanted, is_open, &mut 10_000)
+}
+
+#[test]
+fn a_search_does_not_decode_without_end() {
+    // Every nine bytes a header section of 16 KiB may begin.
+    let fake = [0, 0x40, 0, 1, 4, 0, 0, 0, 1];
+    let bytes = fake.repeat(7000);
+    let mut work = 10_000;
+    let found = super::find(&bytes, Wanted::Any, &|_| false, &mut work);
+    assert!(matches!(found, Found::Nothing(_)));
+    assert!(work < 1024, "{work}");
+}
+
 #[test]
 fn a_header_is_read_as_it_is_written() {
     let header = FrameHeader {

@@ -54,6 +54,9 @@ group_test() {
 	want wget wget
 	want /etc/ssl/certs/ca-certificates.crt ca-certificates
 	want node nodejs
+	want nghttp nghttp2-client
+	want nghttpd nghttp2-server
+	want nghttpx nghttp2-proxy
 	want ruby ruby
 	# Debian has it apart from Ruby, in a folder with its version.
 	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)

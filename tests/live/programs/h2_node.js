@@ -1,8 +1,9 @@
 // HTTP/2 by node, in clear (prior knowledge) or inside TLS:
 //
 //	h2_node.js serve DOCROOT [CERT KEY]   prints its port
-//	h2_node.js get [--cafile CA] URL TARGET...       keeps answers in files 0, 1, ...
-//	h2_node.js post [--cafile CA] URL FOLDER NAME... posts files, keeps answers likewise
+//	h2_node.js get [--cafile CA] URL TARGET...   keeps answers in files 0, 1, ...
+//	h2_node.js post [--cafile CA] URL FOLDER TARGET... posts the files of these
+//	                                      names, keeps answers likewise
 //	h2_node.js lines [--cafile CA] URL    a request for each line of its stdin
 //
 // The clients have one connection, on which all is asked for at once, except by
@@ -155,11 +156,12 @@ async function main() {
 		await lines(session);
 	} else {
 		const from = mode === "post" ? more.shift() : undefined;
-		await Promise.all(more.map(async (name, number) => {
+		await Promise.all(more.map(async (target, number) => {
+			const name = path.basename(target.split("?")[0]);
 			const content = from && fs.readFileSync(path.join(from, name));
 			const got = from
-				? await ask(session, { ":method": "POST", ":path": `/echo/${name}` }, content, { "x-name": name })
-				: await ask(session, { ":path": name });
+				? await ask(session, { ":method": "POST", ":path": target }, content, { "x-name": name })
+				: await ask(session, { ":path": target });
 			fs.writeFileSync(`${number}`, got.content);
 		}));
 	}

@@ -180,7 +180,8 @@ fn two_versions_in_one_process() {
 fn upgrades() {
     needs!("nghttpx", "nghttpd", "curl", "nghttp");
     let _guard = lock::shared();
-    let docroot = Docroot::new(&SIZES);
+    // curl 7.88 gives up when much comes at once after the 101.
+    let docroot = Docroot::new(&SIZES[..5]);
     let behind = h2::nghttpd(&docroot, None, &[]);
     let server = h2::nghttpx(&behind);
     let kept = folder();
@@ -204,24 +205,26 @@ fn upgrades() {
         .start();
     let of_client = Httpsniff::new().json().run(&shell).success();
     let of_server = of_server.stop().success();
-    for (view, exchanges) in [
+    for (view, mut exchanges) in [
         ("client's view", of_client.of_role("client")),
         ("server's view", of_server.of_role("server")),
         // nghttpx is also the client of what is behind it.
         ("behind", of_server.of_role("client")),
     ] {
+        let all = exchanges.len();
+        exchanges.retain(|exchange| exchange.text("/upgraded_to") != "h2c");
+        let upgrades = if view == "behind" {
+            0
+        } else {
+            2 * docroot.names().len()
+        };
+        assert_eq!(all - exchanges.len(), upgrades, "{view}");
         assert_exchanges(view, &exchanges, &expected);
         for exchange in &exchanges {
-            assert_eq!(
-                exchange.text("/response/version"),
-                "HTTP/2",
-                "{}",
-                short(exchange)
-            );
-            let odd = exchange
-                .number("/stream")
-                .is_some_and(|stream| stream % 2 == 1);
-            assert!(odd, "{}", short(exchange));
+            let version = exchange.text("/response/version");
+            assert_eq!(version, "HTTP/2", "{}", short(exchange));
+            let stream = exchange.number("/stream");
+            assert!(stream.is_some_and(|s| s % 2 == 1), "{}", short(exchange));
         }
     }
 }
@@ -440,20 +443,13 @@ fn joins(server: &Server, client: Client, certificate: Option<&Certificate>) {
     for number in 0..5 {
         ask(&mut process, number);
     }
-    let watches: Vec<_> = [process.pid(), server.pid()]
-        .map(|pid| {
-            Httpsniff::new()
-                .json()
-                .args(["--pid", &pid.to_string()])
-                .start()
-        })
-        .into_iter()
-        .collect();
+    let pids = format!("{},{}", process.pid(), server.pid());
+    let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
     let truth: Vec<_> = (5..15).map(|number| ask(&mut process, number)).collect();
     process.finish();
-    for (role, watch) in ["client", "server"].into_iter().zip(watches) {
+    let outcome = watch.stop().success();
+    for role in ["client", "server"] {
         let view = format!("{client:?}, {role}'s view");
-        let outcome = watch.stop().success();
         let exchanges = outcome.of_role(role);
         assert_eq!(exchanges.len(), truth.len(), "{view}: {}", outcome.stderr);
         let mut streams: Vec<_> = exchanges.iter().map(|e| (e.number("/stream"), e)).collect();

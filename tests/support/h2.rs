@@ -114,13 +114,13 @@ pub(crate) enum Client {
     /// curl: one connection and one stream after the other inside TLS, a
     /// connection for each in clear (curl 7.88 cannot use such a one again).
     Curl,
-    /// curl, all at once.
+    /// curl, all at once; in clear as the other.
     CurlAtOnce,
     /// nghttp, with padding.
     Nghttp,
     /// node's http2, all at once on a connection.
     Node,
-    /// Python's httpx and h2, all at once on a connection.
+    /// Python's httpx and h2, one stream after the other.
     Httpx,
     /// Go's net/http, all at once on a connection.
     Go,
@@ -183,10 +183,10 @@ impl Client {
                 Self::Curl | Self::CurlAtOnce => {
                     let curl = line(&curl(certificate));
                     let mut next = curl.clone();
-                    if self == Self::CurlAtOnce {
+                    if self == Self::CurlAtOnce && certificate.is_some() {
                         next.push_str(" --parallel");
                     }
-                    let once = certificate.is_some() || self == Self::CurlAtOnce;
+                    let once = certificate.is_some();
                     for (number, target) in targets.iter().enumerate() {
                         let url = format!("{}{target}", server.url());
                         write!(script, "{next} -o {number} '{url}'").unwrap();

@@ -1,4 +1,5 @@
-"""HTTP/2 by httpx, which is h2 and hpack in Python; one connection, all at once.
+"""HTTP/2 by httpx, which is h2 and hpack in Python; one connection, one after the other
+(httpcore 0.16 waits for ever when streams share a window).
 
     h2_httpx.py get [--cafile CA] URL TARGET...          keeps answers in files 0, 1, ...
     h2_httpx.py post [--cafile CA] URL FOLDER TARGET...  posts the files of these names
@@ -35,23 +36,18 @@ def lines(client):
         print(json.dumps({"fields": fields, "body": response.text}), flush=True)
 
 
-async def all_at_once(client):
-    async def ask(number, target):
-        if arguments.mode == "post":
-            name = os.path.basename(target.split("?")[0])
-            with open(os.path.join(folder, name), "rb") as file:
-                response = await client.post(target, content=file.read())
-        else:
-            response = await client.get(target)
-        response.raise_for_status()
-        with open(str(number), "wb") as file:
-            file.write(response.content)
-
+async def one_after_the_other(client):
     async with client:
-        # The first makes the connection for all.
-        for number, target in enumerate(targets[:1]):
-            await ask(number, target)
-        await asyncio.gather(*(ask(n, t) for n, t in enumerate(targets[1:], 1)))
+        for number, target in enumerate(targets):
+            if arguments.mode == "post":
+                name = os.path.basename(target.split("?")[0])
+                with open(os.path.join(folder, name), "rb") as file:
+                    response = await client.post(target, content=file.read())
+            else:
+                response = await client.get(target)
+            response.raise_for_status()
+            with open(str(number), "wb") as file:
+                file.write(response.content)
 
 
 context = ssl.create_default_context(cafile=arguments.cafile)
@@ -70,4 +66,4 @@ else:
     targets = arguments.rest
     if arguments.mode == "post":
         folder, *targets = targets
-    asyncio.run(all_at_once(httpx.AsyncClient(**options)))
+    asyncio.run(one_after_the_other(httpx.AsyncClient(**options)))

@@ -36,7 +36,7 @@ function pairs(raw) {
 
 function answer(stream, headers, flags, raw) {
 	const target = headers[":path"];
-	const parts = target.split("/");
+	const parts = target.split("?")[0].split("/");
 	const body = (content, more) => {
 		stream.respond({ ":status": 200, "content-length": content.length, ...more });
 		stream.end(content);

@@ -12,7 +12,7 @@ use crate::support::h2::{self, Client, assert_http2, fields};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::process::Process;
-use crate::support::servers::{Server, http_server};
+use crate::support::servers::{PYTHON, Server, http_server, program};
 use crate::support::skip::needs;
 use crate::views::check;
 
@@ -33,40 +33,61 @@ fn talk(
     posts: bool,
 ) {
     let kept = folder();
+    let modes = if posts {
+        &[("get", "/"), ("post", "/echo/")][..]
+    } else {
+        &[("get", "/")]
+    };
+    let expected = |client: &Client, mode: &str, prefix: &str| -> Vec<_> {
+        let expected = if mode == "get" {
+            Expected::get
+        } else {
+            Expected::echo
+        };
+        let targets = client.targets(prefix, docroot);
+        let all = targets.iter().zip(docroot.names());
+        all.map(|(target, name)| expected(target, docroot.content(name)))
+            .collect()
+    };
     let mut script = "set -e\n".to_owned();
-    let mut expected = Vec::new();
+    let mut of_script = Vec::new();
     for client in clients {
-        script.push_str(&client.script(server, docroot, certificate, posts));
-        let contents = || docroot.names().iter().map(|name| docroot.content(name));
-        let got = client.targets("/", docroot);
-        expected.extend(got.iter().zip(contents()).map(|(t, c)| Expected::get(t, c)));
-        if posts {
-            let posted = client.targets("/echo/", docroot);
-            let all = posted.iter().zip(contents());
-            expected.extend(all.map(|(t, c)| Expected::echo(t, c)));
+        for (mode, prefix) in modes {
+            let of_mode = expected(client, mode, prefix);
+            if client.is_apart(certificate) {
+                let folder = kept.path().join(format!("{client:?}/{mode}"));
+                std::fs::create_dir_all(&folder).unwrap();
+                let mut command = client.command(mode, prefix, server, docroot, certificate);
+                watch(server, command.current_dir(folder), &of_mode);
+            } else {
+                of_script.extend(of_mode);
+            }
+        }
+        if !client.is_apart(certificate) {
+            script.push_str(&client.script(server, docroot, certificate, posts));
         }
     }
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", &script]).current_dir(kept.path());
-    let (of_client, of_server) = check(server, &shell, &expected, &[]);
-    assert_http2("client's view", &of_client.of_role("client"), server);
-    assert_http2("server's view", &of_server.of_role("server"), server);
+    watch(server, &shell, &of_script);
     for client in clients {
-        for mode in ["get", "post"] {
-            if mode == "post" && !posts {
-                break;
-            }
+        for (mode, _) in modes {
             for (number, name) in docroot.names().iter().enumerate() {
                 let file = kept.path().join(format!("{client:?}/{mode}/{number}"));
                 // curl makes no file for an empty body.
                 let got = std::fs::read(file).unwrap_or_default();
-                assert!(
-                    got == docroot.content(name),
-                    "{client:?} itself got another {name}"
-                );
+                let should = docroot.content(name);
+                assert!(got == should, "{client:?} itself got another {name}");
             }
         }
     }
+}
+
+/// Runs a command against a server, and compares both ends.
+fn watch(server: &Server, command: &Command, expected: &[Expected]) {
+    let (of_client, of_server) = check(server, command, expected, &[]);
+    assert_http2("client's view", &of_client.of_role("client"), server);
+    assert_http2("server's view", &of_server.of_role("server"), server);
 }
 
 /// Whether Go speaks HTTP/2 in clear.
@@ -509,4 +530,70 @@ fn a_join_in_the_middle() {
             joins(&server, Client::Go, certificate);
         }
     });
+}
+
+/// Messages of gRPC as they are on the wire.
+fn grpc(messages: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in messages {
+        bytes.push(0);
+        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        bytes.extend(*message);
+    }
+    bytes
+}
+
+/// Calls of each kind by grpcio: its messages in both directions, and how they
+/// ended.
+#[test]
+fn grpc_calls() {
+    needs!("openssl");
+    let _guard = lock::shared();
+    let mut serve = Command::new(PYTHON);
+    serve.arg(program("h2_grpc.py")).arg("serve");
+    let mut process = Process::spawn(&mut serve);
+    let address = format!("127.0.0.1:{}", process.line());
+    let server = Server::of(process, address, "http", folder());
+    let mut call = Command::new(PYTHON);
+    call.arg(program("h2_grpc.py"))
+        .arg("call")
+        .arg(&server.address);
+
+    let (large, long) = (vec![b'u'; 100_000], vec![b'b'; 20_000]);
+    let (sizes, downs) = ([0, 1, 200], [&b""[..], b"d", &[b'd'; 200]]);
+    let parts = [&[b'a'; 10][..], &long, b""];
+    let calls = [
+        ("Unary", grpc(&[&large]), grpc(&[&large])),
+        ("Down", grpc(&[&sizes]), grpc(&downs)),
+        ("Up", grpc(&parts), grpc(&[&parts.concat()])),
+        ("Both", grpc(&parts), grpc(&parts)),
+        ("Fail", grpc(&[b"x"]), Vec::new()),
+    ];
+    let expected: Vec<_> = calls
+        .into_iter()
+        .map(|(method, request, response)| Expected {
+            method: "POST".to_owned(),
+            target: format!("/httpsniff.Test/{method}"),
+            status: 200,
+            request_body: request,
+            response_body: response,
+        })
+        .collect();
+    let (of_client, of_server) = check(&server, &call, &expected, &[]);
+    for exchanges in [of_client.of_role("client"), of_server.of_role("server")] {
+        assert_http2("either", &exchanges, &server);
+        for exchange in &exchanges {
+            // A call that fails at once has its end as its head.
+            let (place, status) = match exchange.target() {
+                "/httpsniff.Test/Fail" => ("/response/headers", "5"),
+                _ => ("/response/trailers", "0"),
+            };
+            let ended = ("grpc-status".to_owned(), status.to_owned());
+            assert!(
+                fields(exchange, place).contains(&ended),
+                "{}",
+                short(exchange)
+            );
+        }
+    }
 }

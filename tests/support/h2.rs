@@ -161,6 +161,30 @@ impl Client {
         command
     }
 
+    /// Whether it must be the command itself that is watched: a large program
+    /// with a TLS of its own may be done with its talk before it is found
+    /// behind a shell.
+    pub(crate) const fn is_apart(self, certificate: Option<&Certificate>) -> bool {
+        certificate.is_some() && matches!(self, Self::Node | Self::Go)
+    }
+
+    /// Our program that gets (`get`) or posts (`post`) the docroot's files.
+    pub(crate) fn command(
+        self,
+        mode: &str,
+        prefix: &str,
+        server: &Server,
+        docroot: &Docroot,
+        certificate: Option<&Certificate>,
+    ) -> Command {
+        let mut command = self.ours(mode, server, certificate);
+        if mode == "post" {
+            command.arg(docroot.path());
+        }
+        command.args(self.targets(prefix, docroot));
+        command
+    }
+
     /// Lines for a shell, in which every file of the docroot is got into
     /// `CLIENT/get/0`, `1`, … and, with `posts`, posted to `/echo/` with the
     /// answers in `CLIENT/post/`.
@@ -215,11 +239,7 @@ impl Client {
                     }
                 }
                 Self::Node | Self::Httpx | Self::Go => {
-                    let mut command = self.ours(mode, server, certificate);
-                    if mode == "post" {
-                        command.arg(docroot.path());
-                    }
-                    command.args(&targets);
+                    let command = self.command(mode, prefix, server, docroot, certificate);
                     writeln!(script, "{}", line(&command)).unwrap();
                 }
             }

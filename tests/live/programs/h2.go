@@ -154,8 +154,11 @@ func ask(client *http.Client, url, folder, target string) []byte {
 	check(err)
 	request, err := http.NewRequest("POST", url+target, bytes.NewReader(content))
 	check(err)
-	request.ContentLength = -1
-	request.Trailer = http.Header{"X-Name": {name}}
+	// Without a body net/http sends no trailers, and waits for ever to.
+	if len(content) > 0 {
+		request.ContentLength = -1
+		request.Trailer = http.Header{"X-Name": {name}}
+	}
 	got, _ := exchange(client, request)
 	return got
 }

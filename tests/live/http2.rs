@@ -161,7 +161,7 @@ fn node() {
 
 #[test]
 fn go() {
-    needs!("go", "curl", "node", "openssl");
+    needs!("go", "nghttp", "openssl");
     needs_module!("httpx");
     let docroot = Docroot::new(&SIZES);
     both(|certificate| {
@@ -169,7 +169,7 @@ fn go() {
             return;
         }
         let server = h2::go(&docroot, certificate);
-        let clients = [Client::Curl, Client::Go, Client::Httpx];
+        let clients = [Client::Nghttp, Client::Go, Client::Httpx];
         talk(&server, &docroot, &clients, certificate, true);
     });
 }

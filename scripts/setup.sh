@@ -57,9 +57,14 @@ group_test() {
 	want /usr/share/nodejs/ws node-ws
 	want /usr/lib/python3/dist-packages/websockets python3-websockets
 	want /usr/lib/python3/dist-packages/grpc python3-grpcio
+	want nghttp nghttp2-client
+	want nghttpd nghttp2-server
+	want nghttpx nghttp2-proxy
 	want ruby ruby
 	# Debian has it apart from Ruby, in a folder with its version.
 	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)
+	/usr/bin/python3 -c 'import httpx, h2' 2>/dev/null || packages+=(python3-httpx python3-h2)
+	/usr/bin/python3 -c 'import grpc' 2>/dev/null || packages+=(python3-grpcio)
 	want /usr/bin/perl perl
 	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl
 	want php php-cli

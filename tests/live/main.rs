@@ -23,6 +23,7 @@ mod flows;
 mod golang;
 mod har;
 mod harm;
+mod http2;
 mod inplace;
 mod kernel;
 mod lifecycle;

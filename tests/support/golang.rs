@@ -59,24 +59,30 @@ pub(crate) const OLD_EXTERNAL: Build = Build {
 /// All of these.
 pub(crate) const ALL: [Build; 7] = [PLAIN, STRIPPED, PIE, EXTERNAL, DEBUG, OLD, OLD_EXTERNAL];
 
-/// `tests/live/programs/web.go`, built once. Go's caches are in the target
-/// directory, and nothing is fetched.
+/// `tests/live/programs/web.go`, built once.
 pub(crate) fn web(build: Build) -> PathBuf {
-    static BUILT: LazyLock<Mutex<HashMap<Build, PathBuf>>> = LazyLock::new(Mutex::default);
+    built("web", build)
+}
+
+/// A program of ours, `NAME.go`, built once. Go's caches are in the target
+/// directory, and nothing is fetched.
+pub(crate) fn built(name: &'static str, build: Build) -> PathBuf {
+    type Built = HashMap<(&'static str, Build), PathBuf>;
+    static BUILT: LazyLock<Mutex<Built>> = LazyLock::new(Mutex::default);
     let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = built.get(&build) {
+    if let Some(path) = built.get(&(name, build)) {
         return path.clone();
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
     std::fs::create_dir_all(&folder).unwrap();
     let place = ALL.iter().position(|other| *other == build).unwrap();
-    let path = folder.join(format!("web-{place}"));
+    let path = folder.join(format!("{name}-{place}"));
     let output = Command::new(build.go)
         .arg("build")
         .args(build.arguments)
         .arg("-o")
         .arg(&path)
-        .arg(program("web.go"))
+        .arg(program(&format!("{name}.go")))
         .env("GOCACHE", folder.join("cache"))
         .env("GOFLAGS", "-buildvcs=false")
         .env("GOTOOLCHAIN", "local")
@@ -85,6 +91,6 @@ pub(crate) fn web(build: Build) -> PathBuf {
         .output()
         .unwrap();
     assert!(output.status.success(), "{build:?}: {output:?}");
-    built.insert(build, path.clone());
+    built.insert((name, build), path.clone());
     path
 }

@@ -9,6 +9,7 @@ pub(crate) mod clients;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod golang;
+pub(crate) mod h2;
 pub(crate) mod httpsniff;
 pub(crate) mod lock;
 pub(crate) mod peers;

@@ -116,6 +116,11 @@ impl Nginx<'_> {
 
     /// As [`start`](Self::start), with directives of its `http` block.
     pub(crate) fn start_with(&self, directives: &str) -> Server {
+        self.listen_with("", directives)
+    }
+
+    /// As [`start_with`](Self::start_with), with parameters of `listen`.
+    pub(crate) fn listen_with(&self, parameters: &str, directives: &str) -> Server {
         let folder = folder();
         let here = folder.path().display();
         let port = self.port.unwrap_or_else(free_port);
@@ -159,7 +164,7 @@ impl Nginx<'_> {
         };
         writeln!(
             config,
-            "server {{ listen {address}{tls}; root {};",
+            "server {{ listen {address}{tls} {parameters}; root {};",
             self.docroot.display()
         )
         .unwrap();

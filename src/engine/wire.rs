@@ -7,7 +7,7 @@
 
 use std::io;
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Protocol};
 use super::core::Core;
 use super::open::{HeldContent, HeldWire};
 use crate::event::{Direction, MissingReason};
@@ -254,6 +254,7 @@ impl Conversation {
             tid: origin.tid,
             thread: origin.thread,
             offset,
+            http2: (self.protocol == Protocol::Http2).then(|| self.role()),
             content,
         })
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::event::{ConnectionInfo, Direction, MissingReason, Timestamp};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Role};
 use crate::message::Message;
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
@@ -72,6 +72,9 @@ pub struct Wire<'a> {
     /// [`crate::event::Data::offset`]. Rises; leaps where the filter dropped
     /// something.
     pub offset: u64,
+    /// What the process is on this connection, once that is HTTP/2: from its
+    /// first byte on, or after an upgrade.
+    pub http2: Option<Role>,
     /// The bytes or the hole.
     pub content: Content<'a>,
 }

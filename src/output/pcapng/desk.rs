@@ -18,6 +18,7 @@ use super::remarks::Ports;
 use super::store::Store;
 use super::stream::Out;
 use crate::event::{ConnectionInfo, Direction, Endpoint, Source};
+use crate::exchange::Role;
 use crate::output::{Content, Wire};
 
 /// How long a piece may be held for order, in nanoseconds.
@@ -164,11 +165,13 @@ impl Desk {
         if end == 1 {
             ends.reverse();
         }
+        // On a made-up port 443 tshark would take HTTP/2 for TLS.
+        let is_tls = wire.info.key.source.is_tls();
         let pair = self
             .out
             .addresses
-            .choose(ends, wire.info.key.source.is_tls());
-        let mut conversation = Conversation::new(pair);
+            .choose(ends, is_tls && wire.http2.is_none());
+        let mut conversation = Conversation::new(pair, wire.http2.is_some());
         conversation.views[end] = Some(view(wire, &mut self.people));
         self.serial += 1;
         let id = self.serial;
@@ -456,6 +459,10 @@ fn view(wire: &Wire<'_>, people: &mut People) -> View {
 /// Whether the process of this first piece is at the end that opened the
 /// connection: requests go from there.
 fn opens(wire: &Wire<'_>) -> bool {
+    if let Some(role) = wire.http2 {
+        // Either end may speak first.
+        return role == Role::Client;
+    }
     let response = matches!(wire.content, Content::Bytes(bytes) if bytes.starts_with(b"HTTP/"));
     (wire.direction == Direction::Send) != response
 }

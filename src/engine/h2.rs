@@ -63,7 +63,7 @@ pub(super) struct H2 {
 }
 
 impl H2 {
-    fn new(begin: &Begin, requests: Direction, rewrite: bool) -> Self {
+    fn new(begin: &Begin, requests: Direction, rewrite: bool, whole: bool) -> Self {
         let from_start = !matches!(begin, Begin::Midst);
         let reader = |direction: Direction| {
             Reader::new(match begin {
@@ -77,7 +77,8 @@ impl H2 {
             streams: FxHashMap::default(),
             lingering: VecDeque::new(),
             highest: [0; 2],
-            lossy: !from_start,
+            // A file of ours begins with a preface even where the run joined late.
+            lossy: !from_start || !whole,
             ended: VecDeque::new(),
             out: Out::new(rewrite || !from_start),
         }
@@ -125,7 +126,7 @@ impl Conversation {
         self.recognise(core, requests);
         self.protocol = Protocol::Http2;
         let rewrite = core.config.redact.is_some() || !core.config.filter.is_empty();
-        let mut h2 = H2::new(&begin, requests, rewrite);
+        let mut h2 = H2::new(&begin, requests, rewrite, self.info.from_start);
         if let Begin::Upgrade(Some(request)) = begin {
             h2.upgraded(self, core, *request)?;
         }

@@ -5,6 +5,7 @@ use std::io;
 
 use super::H2;
 use super::heads::Section;
+use super::wire::LOST_FRAME;
 use crate::engine::conversation::Conversation;
 use crate::engine::core::Core;
 use crate::engine::open::Part;
@@ -35,6 +36,8 @@ pub(super) enum State {
     Kept(FrameHeader),
     /// In a payload that nobody needs: so many bytes.
     Skip(u32),
+    /// In what stands for frames that were lost, in a file of ours.
+    Lost(u32),
     /// In a body's frame.
     Data(DataFrame),
     /// The way is lost: the next frame is looked for in what is stored.
@@ -204,7 +207,7 @@ impl H2 {
                 }
                 Ok(rest)
             }
-            State::Skip(left) => {
+            State::Skip(left) | State::Lost(left) => {
                 let n = (*left as usize).min(bytes.len());
                 *left -= n as u32;
                 if *left == 0 {
@@ -327,6 +330,7 @@ impl H2 {
                 reader.first = None;
                 reader.state = match header.length {
                     0 => State::Frame,
+                    length if header.kind == LOST_FRAME => State::Lost(length),
                     length => State::Skip(length),
                 };
                 Ok(bytes)
@@ -604,6 +608,16 @@ impl H2 {
                     if *left == 0 {
                         reader.state = State::Frame;
                     }
+                    n
+                }
+                State::Lost(left) => {
+                    let n = u64::from(*left).min(length);
+                    *left -= n as u32;
+                    if *left == 0 {
+                        reader.state = State::Frame;
+                    }
+                    self.lossy = true;
+                    self.between(conv, direction, n);
                     n
                 }
                 State::Data(frame) => {

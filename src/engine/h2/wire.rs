@@ -27,7 +27,7 @@ const HELD_COST: u64 = 128;
 
 /// A type of frame that nobody knows, and everybody passes over
 /// (RFC 9113 4.1): it takes the place of frames that were lost.
-const LOST_FRAME: u8 = 0xfb;
+pub(super) const LOST_FRAME: u8 = 0xfb;
 
 /// Bytes of payload in one such frame.
 const LOST_FRAME_LIMIT: u64 = 0xff_ffff;

@@ -139,7 +139,10 @@ fn values(memory: &Memory) -> Vec<Value> {
         .filter(|line| !line.is_empty())
         .map(|line| serde_json::from_slice(line).unwrap())
         .collect();
-    list.sort_by_key(|v| (v["connection"].as_u64(), v["stream"].as_u64()));
+    list.sort_by_key(|v| {
+        let number = |name: &str| v[name].as_u64();
+        (number("connection"), number("stream"))
+    });
     for value in &mut list {
         value.as_object_mut().unwrap().remove("id");
     }
@@ -800,5 +803,155 @@ fn an_upgrade_needs_no_option() {
             assert_eq!(body(&seen, 3), b"third");
         }
         done.read_back();
+    }
+}
+
+/// Both ends of a connection, the receiver's records cut otherwise than the
+/// sender's.
+#[test]
+fn both_ends_are_one_stream_of_packets_and_two_views() {
+    let masked = Config {
+        redact: Some(Redact::new(&[])),
+        ..Config::default()
+    };
+    for (name, config, streams) in [
+        ("as it is", Config::default(), 20),
+        ("masked", masked, 20),
+        ("filtered", path_filter(&["/x/1*"]), 11),
+    ] {
+        println!("{name}");
+        let mut live = Live::new(config);
+        let mut client = client(28080);
+        let mut server = View::new(
+            2,
+            Source::Tcp,
+            "127.0.0.1:28080",
+            "127.0.0.1:50000",
+            Some(nginx()),
+        );
+        let content = noise(40_000);
+        live.send(&mut client, preface());
+        live.receive(&mut server, preface());
+        live.send(&mut server, settings());
+        live.receive(&mut client, settings());
+        for n in 1..=20_u32 {
+            let id = 2 * n - 1;
+            let request = [
+                ask(id, "POST", &format!("/x/{n}"), 0),
+                data(id, 0, &content[..10_000]),
+                data(id, END, &content[10_000..12_000]),
+            ]
+            .concat();
+            let response = [
+                ok2(id, 0),
+                data(id, 0, &content[..16_384]),
+                data(id, 0, &content[16_384..32_768]),
+                data(id, END, &content[32_768..]),
+            ]
+            .concat();
+            live.send(&mut client, &request);
+            for part in request.chunks(1448) {
+                live.receive(&mut server, part);
+            }
+            for part in response.chunks(8192) {
+                live.send(&mut server, part);
+            }
+            for part in response.chunks(5000) {
+                live.receive(&mut client, part);
+            }
+        }
+        live.close(&client);
+        live.close(&server);
+        let done = live.finish();
+        assert_eq!(done.exchanges.len(), 2 * streams);
+        done.read_back();
+        if have("tshark") {
+            done.sound();
+            let seen = done.dissected();
+            assert_eq!(field(&seen, "http2.headers.path").len(), streams);
+            assert_eq!(field(&seen, "http2.headers.status").len(), streams);
+            let wanted = [&content[..12_000], &content[..]].concat();
+            assert!(body(&seen, 19) == wanted && body(&seen, 1) == wanted);
+        }
+    }
+}
+
+#[test]
+fn streams_that_are_decided_out_of_their_order_come_back() {
+    let filter = Filter {
+        statuses: vec!["200".parse().unwrap()],
+        ..Filter::default()
+    };
+    let mut live = Live::new(Config {
+        filter,
+        ..Config::default()
+    });
+    let mut view = client(28080);
+    live.send(&mut view, preface());
+    for id in [1, 3, 5, 7] {
+        live.send(&mut view, get2(id, &format!("/{id}")));
+    }
+    live.receive(&mut view, settings());
+    for id in [5, 1, 7, 3] {
+        live.receive(&mut view, [ok2(id, 0), data(id, END, b"x")].concat());
+    }
+    live.close(&view);
+    let done = live.finish();
+    assert_eq!(done.exchanges.len(), 4);
+    done.read_back();
+    if have("tshark") {
+        done.sound();
+        let seen = done.dissected();
+        assert_eq!(
+            field(&seen, "http2.headers.path"),
+            ["5 /5", "1 /1", "7 /7", "3 /3"]
+        );
+    }
+}
+
+/// tcpdump's packets of nghttp (which opens its first stream as 13) and curl.
+#[test]
+fn a_capture_of_tcpdump_is_read_and_written() {
+    let bytes = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/http2.pcap")).unwrap();
+    for config in [Config::default(), path_filter(&["/a.txt"])] {
+        let filtered = !config.filter.is_empty();
+        let mut live = Live::new(config);
+        let summary = read(&bytes[..], &mut |item| {
+            match item {
+                Item::Event(event) => live.engine.event(event)?,
+                Item::Tick(now) => live.engine.tick(now)?,
+            }
+            Ok(true)
+        })
+        .unwrap();
+        live.now = summary.last.0;
+        let done = live.finish();
+        let mut shown = Vec::new();
+        for exchange in &done.exchanges {
+            shown.push((
+                exchange["request"]["method"].as_str().unwrap(),
+                exchange["request"]["target"].as_str().unwrap(),
+                exchange["response"]["status"].as_u64().unwrap(),
+                exchange["response"]["body"]["size"].as_u64().unwrap(),
+            ));
+            assert_eq!(exchange["state"], "complete");
+        }
+        let mut wanted = vec![
+            ("GET", "/a.txt", 200, 949),
+            ("GET", "/b.txt", 200, 6),
+            ("POST", "/a.txt", 200, 949),
+        ];
+        if filtered {
+            wanted.remove(1);
+        }
+        assert_eq!(shown, wanted);
+        done.read_back();
+        if have("tshark") {
+            let seen = done.dissected();
+            let mut paths = field(&seen, "http2.headers.path");
+            paths.sort();
+            assert_eq!(paths.len(), wanted.len());
+            assert_eq!(body(&seen, 13).len(), 949);
+        }
     }
 }

@@ -77,7 +77,6 @@ impl H2 {
             streams: FxHashMap::default(),
             lingering: VecDeque::new(),
             highest: [0; 2],
-            // A file of ours begins with a preface even where the run joined late.
             lossy: !from_start || !whole,
             ended: VecDeque::new(),
             out: Out::new(rewrite || !from_start),
@@ -126,7 +125,11 @@ impl Conversation {
         self.recognise(core, requests);
         self.protocol = Protocol::Http2;
         let rewrite = core.config.redact.is_some() || !core.config.filter.is_empty();
-        let mut h2 = H2::new(&begin, requests, rewrite, self.info.from_start);
+        // In a file of ours there is a preface even where the run joined late,
+        // and streams begin in the order in which the filter decided.
+        let whole = self.info.from_start && self.info.number.is_none();
+        self.anew = rewrite || matches!(begin, Begin::Midst);
+        let mut h2 = H2::new(&begin, requests, rewrite, whole);
         if let Begin::Upgrade(Some(request)) = begin {
             h2.upgraded(self, core, *request)?;
         }

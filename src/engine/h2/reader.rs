@@ -79,6 +79,9 @@ pub(super) struct Reader {
     /// Bytes to be read again, from a frame's beginning.
     again: Option<Vec<u8>>,
     charged: u64,
+    /// Of a DATA frame that is written anew, what there is as yet: its stream
+    /// and bytes.
+    pub(super) unwritten: Option<(u32, OwnedOrigin, Vec<u8>)>,
 }
 
 impl Reader {
@@ -92,6 +95,7 @@ impl Reader {
             pending: None,
             again: None,
             charged: 0,
+            unwritten: None,
         }
     }
 
@@ -107,7 +111,13 @@ impl Reader {
     /// Bytes that are held.
     fn memory(&self) -> u64 {
         let pending = self.pending.as_ref().map_or(0, |p| p.block.capacity());
-        (self.store.capacity() + pending + self.hpack.memory()) as u64
+        let unwritten = self.unwritten.as_ref().map_or(0, |u| u.2.capacity());
+        (self.store.capacity() + pending + unwritten + self.hpack.memory()) as u64
+    }
+
+    /// Whether more of the body of the present DATA frame is to come.
+    pub(super) fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Data(frame) if frame.body > 0)
     }
 
     /// Gives back what is counted in the budget.

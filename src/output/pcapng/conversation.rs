@@ -52,6 +52,8 @@ pub(super) struct Conversation {
     pub(super) flows: [Flow; 2],
     /// It is HTTP/2 from its first byte on.
     pub(super) http2: bool,
+    /// One of its views has frames that were written anew.
+    pub(super) anew: bool,
     /// The SYN is written.
     pub(super) open: bool,
     /// The time of its last packet.
@@ -70,6 +72,7 @@ impl Conversation {
             views: [None, None],
             flows: [Flow::default(), Flow::default()],
             http2,
+            anew: false,
             open: false,
             last: 0,
             reset: false,

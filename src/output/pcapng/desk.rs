@@ -188,6 +188,7 @@ impl Desk {
         let Some(conversation) = self.conversations.get_mut(&id) else {
             return;
         };
+        conversation.anew |= wire.http2.is_some_and(|http2| http2.anew);
         let sender = match wire.direction {
             Direction::Send => end,
             Direction::Receive => 1 - end,
@@ -324,6 +325,7 @@ fn place(
             .as_ref()
             .map(|v| (v.info.from_start, v.info.key.source == Source::Tcp))
     });
+    let anew = conversation.anew;
     let after = conversation.flows[1 - sender].feeds[end].next.unwrap_or(0);
     let flow = &mut conversation.flows[sender];
     let bytes = match wire.content {
@@ -353,7 +355,7 @@ fn place(
                     offset: wire.offset,
                     bytes,
                     both_from_start: here.0 && there.0,
-                    same_numbers: here.1 && there.1,
+                    same_numbers: here.1 && there.1 && !anew,
                 };
                 other.place(&arrival, feed.begun)
             }
@@ -459,9 +461,9 @@ fn view(wire: &Wire<'_>, people: &mut People) -> View {
 /// Whether the process of this first piece is at the end that opened the
 /// connection: requests go from there.
 fn opens(wire: &Wire<'_>) -> bool {
-    if let Some(role) = wire.http2 {
+    if let Some(http2) = wire.http2 {
         // Either end may speak first.
-        return role == Role::Client;
+        return http2.role == Role::Client;
     }
     let response = matches!(wire.content, Content::Bytes(bytes) if bytes.starts_with(b"HTTP/"));
     (wire.direction == Direction::Send) != response

@@ -207,7 +207,8 @@ impl Conversation {
         reason: MissingReason,
     ) -> io::Result<()> {
         let mut rest = length;
-        while rest > 0 {
+        // What the other view has in its place may be another stream's frames.
+        while rest > 0 && !self.anew {
             let flow = &self.flows[sender];
             let Some(bytes) = flow.feeds[1 - shown].bytes_at(flow.written) else {
                 break;

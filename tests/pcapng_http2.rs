@@ -308,13 +308,16 @@ fn collect_body(value: &Value, stream: &str, found: &mut Vec<u8>) {
         Value::Object(object) => {
             let is = |name: &str, value: &str| object.get(name).is_some_and(|v| v == value);
             if is("http2.streamid", stream) && is("http2.type", "0") && !is("http2.length", "0") {
-                // Put together with the frames before, it follows once more.
                 let text = match &object["http2.data.data"] {
                     Value::Array(list) => list[0].as_str(),
                     value => value.as_str(),
                 };
                 let bytes = text.unwrap().split(':');
-                found.extend(bytes.map(|h| u8::from_str_radix(h, 16).unwrap()));
+                let bytes: Vec<u8> = bytes.map(|h| u8::from_str_radix(h, 16).unwrap()).collect();
+                // The last frame's is the whole body, put together.
+                let own = object["http2.length"].as_str().unwrap();
+                let own = bytes.len().min(own.parse().unwrap());
+                found.extend(&bytes[bytes.len() - own..]);
             }
             for value in object.values() {
                 collect_body(value, stream, found);
@@ -871,7 +874,12 @@ fn both_ends_are_one_stream_of_packets_and_two_views() {
             assert_eq!(field(&seen, "http2.headers.path").len(), streams);
             assert_eq!(field(&seen, "http2.headers.status").len(), streams);
             let wanted = [&content[..12_000], &content[..]].concat();
-            assert!(body(&seen, 19) == wanted && body(&seen, 1) == wanted);
+            for stream in [1, 19] {
+                let found = body(&seen, stream);
+                let same = found.iter().zip(&wanted).take_while(|(a, b)| a == b);
+                let same = same.count();
+                assert!(found == wanted, "{stream}: {} {same}", found.len());
+            }
         }
     }
 }

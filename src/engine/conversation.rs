@@ -61,6 +61,8 @@ pub(super) struct Conversation {
     pub(super) queue: VecDeque<Open>,
     /// Reads both directions, once they are HTTP/2.
     pub(super) h2: Option<Box<H2>>,
+    /// Its frames are written anew ([`crate::output::Http2::anew`]).
+    pub(super) anew: bool,
     /// Events before recognition that look like frames of HTTP/2.
     pub(super) framed: u32,
     pub(super) ordinal: u64,
@@ -122,6 +124,7 @@ impl Conversation {
             sides: [Side::new(info.from_start), Side::new(info.from_start)],
             queue: VecDeque::new(),
             h2: None,
+            anew: false,
             framed: 0,
             ordinal: 0,
             tunnel: None,

@@ -68,7 +68,7 @@ pub(super) struct H2 {
 }
 
 impl H2 {
-    fn new(begin: &Begin, requests: Direction, rewrite: bool) -> Self {
+    fn new(begin: &Begin, requests: Direction, rewrite: bool, whole: bool) -> Self {
         let from_start = !matches!(begin, Begin::Midst);
         let reader = |direction: Direction| {
             Reader::new(match begin {
@@ -82,7 +82,7 @@ impl H2 {
             streams: FxHashMap::default(),
             lingering: VecDeque::new(),
             highest: [0; 2],
-            lossy: !from_start,
+            lossy: !from_start || !whole,
             ended: VecDeque::new(),
             go_aways: 0,
             out: Out::new(rewrite || !from_start),
@@ -140,7 +140,11 @@ impl Conversation {
         self.recognise(core, requests);
         self.protocol = Protocol::Http2;
         let rewrite = core.config.redact.is_some() || !core.config.filter.is_empty();
-        let mut h2 = H2::new(&begin, requests, rewrite);
+        // In a file of ours there is a preface even where the run joined late,
+        // and streams begin in the order in which the filter decided.
+        let whole = self.info.from_start && self.info.number.is_none();
+        self.anew = rewrite || matches!(begin, Begin::Midst);
+        let mut h2 = H2::new(&begin, requests, rewrite, whole);
         if let Begin::Upgrade(Some(request)) = begin {
             h2.upgraded(self, core, *request)?;
         }

@@ -7,13 +7,13 @@
 
 use std::io;
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Protocol};
 use super::core::Core;
 use super::open::{HeldContent, HeldWire};
 use crate::event::{Direction, MissingReason};
 use crate::filter::Verdict;
 use crate::flow::Origin;
-use crate::output::{Content, Wire};
+use crate::output::{Content, Http2, Wire};
 
 /// Bytes held of one undecided exchange.
 const HELD_LIMIT: u64 = 8 << 20;
@@ -254,6 +254,10 @@ impl Conversation {
             tid: origin.tid,
             thread: origin.thread,
             offset,
+            http2: (self.protocol == Protocol::Http2).then(|| Http2 {
+                role: self.role(),
+                anew: self.anew,
+            }),
             content,
         })
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::event::{ConnectionInfo, Direction, MissingReason, Timestamp};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Role};
 use crate::message::Message;
 use crate::process::Process;
 use crate::tls_flow::TlsFlow;
@@ -73,8 +73,22 @@ pub struct Wire<'a> {
     /// [`crate::event::Data::offset`]. Rises; leaps where the filter dropped
     /// something.
     pub offset: u64,
+    /// For a connection that is HTTP/2, from its first byte on or after an
+    /// upgrade.
+    pub http2: Option<Http2>,
     /// The bytes or the hole.
     pub content: Content<'a>,
+}
+
+/// What is to be known of an HTTP/2 connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Http2 {
+    /// What the process is.
+    pub role: Role,
+    /// Its frames are written anew: offsets are not those of
+    /// [`crate::event::Data::offset`], and what the other end's view holds may
+    /// come in another order.
+    pub anew: bool,
 }
 
 /// What a [`Wire`] carries.

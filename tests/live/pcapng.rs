@@ -488,3 +488,83 @@ fn nothing_seen_is_a_good_file() {
         .success();
     assert_eq!(tshark::count(&outcome.pcapng(), "frame"), 0);
 }
+
+/// HTTP/2 with many streams at once, both ends watched, as it is and written
+/// anew.
+#[test]
+fn http2_of_both_ends() {
+    needs!("nghttpd", "h2load", "tshark", "openssl");
+    let _guard = lock::shared();
+    let docroot = Docroot::new(&[100, 60_000]);
+    let certificate = Certificate::new();
+    let port = free_port().to_string();
+    let mut command = Command::new("nghttpd");
+    command.arg("-d").arg(docroot.path()).arg(&port);
+    command.arg(certificate.key()).arg(certificate.path());
+    let _server = Process::spawn(&mut command);
+    eventually("nghttpd listens", || {
+        std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok()
+    });
+    let by_stream = |outcome: &Outcome| {
+        let mut list = outcome.exchanges();
+        for exchange in &mut list {
+            exchange.0.as_object_mut().unwrap().remove("id");
+        }
+        list.sort_by_key(|e| (e.number("/connection"), e.number("/stream")));
+        list
+    };
+    for (arguments, count) in [
+        (&[][..], 60),
+        (&["--redact"], 60),
+        (&["--path", "/60000.bin"], 20),
+        (&["--status", "404"], 20),
+    ] {
+        let watch = Httpsniff::new()
+            .json()
+            .pcapng()
+            .args(["--port", &port])
+            .args(arguments)
+            .start();
+        let mut load = Command::new("h2load");
+        load.args(["-n", "60", "-c", "2", "-m", "10"]);
+        for path in ["100.bin", "60000.bin", "missing"] {
+            load.arg(format!("https://127.0.0.1:{port}/{path}"));
+        }
+        run(&mut load);
+        let outcome = watch.stop().success();
+        let live = by_stream(&outcome);
+        assert_eq!(live.len(), 2 * count, "{arguments:?} {}", outcome.stderr);
+        let again = Httpsniff::reader()
+            .json()
+            .arg("-r")
+            .arg(outcome.pcapng())
+            .finish()
+            .success();
+        let read = by_stream(&again);
+        assert_eq!(live.len(), read.len(), "{arguments:?}");
+        for (live, read) in live.iter().zip(&read) {
+            assert!(
+                live.0 == read.0,
+                "{arguments:?} live {}\nread {}",
+                short(live),
+                short(read)
+            );
+        }
+        tshark::assert_sound(&outcome.pcapng());
+        let option = format!("tcp.port=={port},http");
+        assert!(
+            outcome.stderr.contains(&format!("-d {option} ")),
+            "{}",
+            outcome.stderr
+        );
+        let mut command = Command::new("tshark");
+        command.args(["-n", "-r"]).arg(outcome.pcapng());
+        command.args(["-d", &option, "-T", "fields"]);
+        command.args(["-e", "http2.headers.path", "-e", "http2.headers.status"]);
+        let text = run(command.args(["-Y", "http2.headers.path || http2.headers.status"]));
+        let values: Vec<_> = text.split([',', '\t', '\n']).collect();
+        let of = |wanted: fn(&&&str) -> bool| values.iter().filter(wanted).count();
+        assert_eq!(of(|v| v.starts_with('/')), count, "{arguments:?}");
+        assert_eq!(of(|v| v.parse::<u16>().is_ok()), count, "{arguments:?}");
+    }
+}

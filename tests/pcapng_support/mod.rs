@@ -274,6 +274,7 @@ impl View {
                 tid: self.tid,
                 thread: &self.thread,
                 offset,
+                http2: None,
                 content,
             })
             .unwrap();

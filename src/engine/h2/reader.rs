@@ -5,6 +5,7 @@ use std::io;
 
 use super::H2;
 use super::heads::Section;
+use super::wire::LOST_FRAME;
 use crate::engine::conversation::Conversation;
 use crate::engine::core::Core;
 use crate::engine::open::Part;
@@ -39,6 +40,8 @@ pub(super) enum State {
     Kept(FrameHeader),
     /// In a payload that nobody needs: so many bytes.
     Skip(u32),
+    /// In what stands for frames that were lost, in a file of ours.
+    Lost(u32),
     /// In a body's frame.
     Data(DataFrame),
     /// The way is lost: the next frame is looked for in what is stored.
@@ -82,6 +85,9 @@ pub(super) struct Reader {
     /// Bytes that searches may still decode.
     work: usize,
     charged: u64,
+    /// Of a DATA frame that is written anew, what there is as yet: its stream
+    /// and bytes.
+    pub(super) unwritten: Option<(u32, OwnedOrigin, Vec<u8>)>,
 }
 
 impl Reader {
@@ -96,6 +102,7 @@ impl Reader {
             again: None,
             work: SEARCH_WORK,
             charged: 0,
+            unwritten: None,
         }
     }
 
@@ -111,7 +118,13 @@ impl Reader {
     /// Bytes that are held.
     fn memory(&self) -> u64 {
         let pending = self.pending.as_ref().map_or(0, |p| p.block.capacity());
-        (self.store.capacity() + pending + self.hpack.memory()) as u64
+        let unwritten = self.unwritten.as_ref().map_or(0, |u| u.2.capacity());
+        (self.store.capacity() + pending + unwritten + self.hpack.memory()) as u64
+    }
+
+    /// Whether more of the body of the present DATA frame is to come.
+    pub(super) fn is_in_body(&self) -> bool {
+        matches!(self.state, State::Data(frame) if frame.body > 0)
     }
 
     /// Gives back what is counted in the budget.
@@ -214,7 +227,7 @@ impl H2 {
                 }
                 Ok(rest)
             }
-            State::Skip(left) => {
+            State::Skip(left) | State::Lost(left) => {
                 let n = (*left as usize).min(bytes.len());
                 *left -= n as u32;
                 if *left == 0 {
@@ -337,6 +350,7 @@ impl H2 {
                 reader.first = None;
                 reader.state = match header.length {
                     0 => State::Frame,
+                    length if header.kind == LOST_FRAME => State::Lost(length),
                     length => State::Skip(length),
                 };
                 Ok(bytes)
@@ -614,6 +628,16 @@ impl H2 {
                     if *left == 0 {
                         reader.state = State::Frame;
                     }
+                    n
+                }
+                State::Lost(left) => {
+                    let n = u64::from(*left).min(length);
+                    *left -= n as u32;
+                    if *left == 0 {
+                        reader.state = State::Frame;
+                    }
+                    self.lossy = true;
+                    self.between(conv, direction, n);
                     n
                 }
                 State::Data(frame) => {

@@ -610,6 +610,7 @@ impl H2 {
         id: u32,
         ending: Option<Ending>,
     ) -> io::Result<()> {
+        self.write_rest(conv, core, id)?;
         let Some(mut stream) = self.streams.remove(&id) else {
             return Ok(());
         };

@@ -22,12 +22,15 @@ use crate::output::Content;
 /// Bytes held of one undecided exchange.
 const HELD_LIMIT: u64 = 8 << 20;
 
+/// Bytes beyond it that its header sections may take.
+const HELD_SECTIONS: u64 = 1 << 20;
+
 /// What a held piece costs beyond its bytes.
 const HELD_COST: u64 = 128;
 
 /// A type of frame that nobody knows, and everybody passes over
 /// (RFC 9113 4.1): it takes the place of frames that were lost.
-const LOST_FRAME: u8 = 0xfb;
+pub(super) const LOST_FRAME: u8 = 0xfb;
 
 /// Bytes of payload in one such frame.
 const LOST_FRAME_LIMIT: u64 = 0xff_ffff;
@@ -152,15 +155,16 @@ impl H2 {
             }
         }
         self.out.offsets[index] = Some(item.offset.wrapping_add(given as u64));
-        self.left(direction, boundary);
+        self.left(conv, direction, boundary);
         Ok(())
     }
 
     /// Goes over to writing anew at a frame's end.
-    fn left(&mut self, direction: Direction, boundary: Option<usize>) {
+    fn left(&mut self, conv: &mut Conversation, direction: Direction, boundary: Option<usize>) {
         let index = direction.index();
         if self.out.modes[index] == Mode::Leaving && boundary.is_some() {
             self.out.modes[index] = Mode::Rewrite;
+            conv.anew = true;
             self.out.carry[index] = Vec::new();
         }
     }
@@ -185,7 +189,7 @@ impl H2 {
         conv.give(core, direction, offset, origin, content)?;
         self.out.offsets[index] = Some(offset.wrapping_add(length));
         let boundary = self.readers[index].at_boundary();
-        self.left(direction, boundary);
+        self.left(conv, direction, boundary);
         Ok(())
     }
 
@@ -199,7 +203,7 @@ impl H2 {
         mut length: u64,
         reason: MissingReason,
     ) -> io::Result<()> {
-        self.left(direction, Some(0));
+        self.left(conv, direction, Some(0));
         if !core.wants.wire || !self.out.started[direction.index()] || !conv.wire_given {
             return Ok(());
         }
@@ -298,9 +302,49 @@ impl H2 {
         if !core.wants.wire || !self.out.rewrites(direction) {
             return Ok(());
         }
-        for part in body.chunks(FRAME_SIZE as usize) {
-            let content = HeldContent::Bytes(frame(kind::DATA, 0, id, part));
+        let open = self.streams.get(&id).map(|stream| &stream.open);
+        if !open.is_some_and(Open::is_wanted) {
+            return Ok(());
+        }
+        // A frame for a frame: it does not depend on how the bytes come, so
+        // that the views of both ends are alike.
+        let mut rest = body;
+        while !rest.is_empty() {
+            let reader = &mut self.readers[direction.index()];
+            let more = reader.is_in_body();
+            let (_, _, mut data) = match reader.unwritten.take() {
+                Some(unwritten) => unwritten,
+                None => (id, origin.to_owned(), Vec::new()),
+            };
+            let room = (FRAME_SIZE as usize).saturating_sub(data.len());
+            let (part, after) = rest.split_at(room.min(rest.len()));
+            data.extend_from_slice(part);
+            rest = after;
+            if more && rest.is_empty() && data.len() < FRAME_SIZE as usize {
+                reader.unwritten = Some((id, origin.to_owned(), data));
+                return Ok(());
+            }
+            let content = HeldContent::Bytes(frame(kind::DATA, 0, id, &data));
             self.write(conv, core, direction, origin, id, content)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what there is of a DATA frame whose rest does not come, or not
+    /// now.
+    pub(super) fn write_rest(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        id: u32,
+    ) -> io::Result<()> {
+        for direction in [Direction::Send, Direction::Receive] {
+            let reader = &mut self.readers[direction.index()];
+            let Some((_, origin, data)) = reader.unwritten.take_if(|u| u.0 == id) else {
+                continue;
+            };
+            let content = HeldContent::Bytes(frame(kind::DATA, 0, id, &data));
+            self.write(conv, core, direction, &origin.get(), id, content)?;
         }
         Ok(())
     }
@@ -320,6 +364,7 @@ impl H2 {
         if !core.wants.wire || !self.out.rewrites(direction) {
             return Ok(());
         }
+        self.write_rest(conv, core, id)?;
         let content = HeldContent::Gap { length, reason };
         self.write(conv, core, direction, origin, id, content)
     }
@@ -353,6 +398,7 @@ impl H2 {
         if !core.wants.wire || !self.out.rewrites(direction) {
             return Ok(());
         }
+        self.write_rest(conv, core, id)?;
         let bytes = frame(kind::RST_STREAM, 0, id, &code.to_be_bytes());
         self.write(conv, core, direction, origin, id, HeldContent::Bytes(bytes))
     }
@@ -516,7 +562,11 @@ fn hold(
             let room = HELD_LIMIT.saturating_sub(open.held_bytes);
             let body = bytes.get(3) == Some(&kind::DATA) && bytes.len() > HEADER_LENGTH;
             if !body {
-                // Without its header sections nothing else is of use.
+                // Without its header sections nothing else is of use; but
+                // their number is the other end's to choose.
+                if open.held_bytes > HELD_LIMIT + HELD_SECTIONS {
+                    return;
+                }
                 core.budget.charge(cost);
                 open.held_bytes += cost;
                 HeldContent::Bytes(bytes)
@@ -543,6 +593,10 @@ fn hold(
     {
         *before = before.saturating_add(length);
         return;
+    }
+    if matches!(content, HeldContent::Gap { .. }) {
+        core.budget.charge(HELD_COST);
+        open.held_bytes += HELD_COST;
     }
     open.held.push_back(HeldWire {
         direction,

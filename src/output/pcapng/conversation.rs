@@ -50,6 +50,10 @@ pub(super) struct Conversation {
     pub(super) views: [Option<View>; 2],
     /// By the end that sends.
     pub(super) flows: [Flow; 2],
+    /// It is HTTP/2 from its first byte on.
+    pub(super) http2: bool,
+    /// One of its views has frames that were written anew.
+    pub(super) anew: bool,
     /// The SYN is written.
     pub(super) open: bool,
     /// The time of its last packet.
@@ -62,11 +66,13 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(pair: Pair) -> Self {
+    pub(super) fn new(pair: Pair, http2: bool) -> Self {
         Self {
             pair,
             views: [None, None],
             flows: [Flow::default(), Flow::default()],
+            http2,
+            anew: false,
             open: false,
             last: 0,
             reset: false,

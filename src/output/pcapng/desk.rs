@@ -18,6 +18,7 @@ use super::remarks::Ports;
 use super::store::Store;
 use super::stream::Out;
 use crate::event::{ConnectionInfo, Direction, Endpoint, Source};
+use crate::exchange::Role;
 use crate::output::{Content, Wire};
 
 /// How long a piece may be held for order, in nanoseconds.
@@ -164,11 +165,13 @@ impl Desk {
         if end == 1 {
             ends.reverse();
         }
+        // On a made-up port 443 tshark would take HTTP/2 for TLS.
+        let is_tls = wire.info.key.source.is_tls();
         let pair = self
             .out
             .addresses
-            .choose(ends, wire.info.key.source.is_tls());
-        let mut conversation = Conversation::new(pair);
+            .choose(ends, is_tls && wire.http2.is_none());
+        let mut conversation = Conversation::new(pair, wire.http2.is_some());
         conversation.views[end] = Some(view(wire, &mut self.people));
         self.serial += 1;
         let id = self.serial;
@@ -185,6 +188,7 @@ impl Desk {
         let Some(conversation) = self.conversations.get_mut(&id) else {
             return;
         };
+        conversation.anew |= wire.http2.is_some_and(|http2| http2.anew);
         let sender = match wire.direction {
             Direction::Send => end,
             Direction::Receive => 1 - end,
@@ -321,6 +325,7 @@ fn place(
             .as_ref()
             .map(|v| (v.info.from_start, v.info.key.source == Source::Tcp))
     });
+    let anew = conversation.anew;
     let after = conversation.flows[1 - sender].feeds[end].next.unwrap_or(0);
     let flow = &mut conversation.flows[sender];
     let bytes = match wire.content {
@@ -350,7 +355,7 @@ fn place(
                     offset: wire.offset,
                     bytes,
                     both_from_start: here.0 && there.0,
-                    same_numbers: here.1 && there.1,
+                    same_numbers: here.1 && there.1 && !anew,
                 };
                 other.place(&arrival, feed.begun)
             }
@@ -456,6 +461,10 @@ fn view(wire: &Wire<'_>, people: &mut People) -> View {
 /// Whether the process of this first piece is at the end that opened the
 /// connection: requests go from there.
 fn opens(wire: &Wire<'_>) -> bool {
+    if let Some(http2) = wire.http2 {
+        // Either end may speak first.
+        return http2.role == Role::Client;
+    }
     let response = matches!(wire.content, Content::Bytes(bytes) if bytes.starts_with(b"HTTP/"));
     (wire.direction == Direction::Send) != response
 }

@@ -39,6 +39,15 @@ const TAKEN: &[(u16, u16)] = &[
 /// connection, if higher, is then not looked at.
 const HTTP: &[u16] = &[80, 3128, 3132, 5985, 8080, 8088];
 
+/// Ports on which tshark finds HTTP/2 by its preface: those of its HTTP
+/// dissector. On others it looks for HTTP/1 only (measured as above).
+const PREFACE: &[u16] = &[
+    80, 1900, 2710, 2869, 3128, 3132, 3689, 5985, 8080, 8088, 11371,
+];
+
+/// Ports that are named in the remark.
+const NAMED: usize = 16;
+
 /// Whether HTTP on a port is taken for something else.
 pub(super) fn is_taken(port: u16) -> bool {
     let after = TAKEN.partition_point(|(first, _)| *first <= port);
@@ -63,6 +72,15 @@ impl Ports {
         }
     }
 
+    /// A stream is HTTP/2 from its first byte on; the first port is that of
+    /// the end that opened it. tshark tries the other one first, whose SYN-ACK
+    /// it sees. As `http` it shows HTTP/1 on the same port too.
+    pub(super) fn note_http2(&mut self, [_, server]: [u16; 2]) {
+        if !PREFACE.contains(&server) {
+            self.seen.insert(server);
+        }
+    }
+
     /// One line, if any port needs it.
     pub(super) fn remarks(&self) -> Vec<String> {
         if self.seen.is_empty() {
@@ -71,10 +89,15 @@ impl Ports {
         let options: Vec<String> = self
             .seen
             .iter()
+            .take(NAMED)
             .map(|port| format!("-d tcp.port=={port},http"))
             .collect();
+        let more = match self.seen.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" (and so on for {more} more)"),
+        };
         vec![format!(
-            "tshark and wireshark need {} to show this file's HTTP on {}",
+            "tshark and wireshark need {}{more} to show this file's HTTP on {}",
             options.join(" "),
             if self.seen.len() == 1 {
                 "that port"
@@ -109,6 +132,23 @@ mod tests {
         let mut ports = Ports::default();
         ports.note([57000, 34567]);
         assert!(ports.remarks()[0].contains("-d tcp.port==57000,http"));
+    }
+
+    #[test]
+    fn http2_is_found_on_few_ports() {
+        let mut ports = Ports::default();
+        for server in [80, 8080, 11371] {
+            ports.note_http2([443, server]);
+        }
+        assert!(ports.remarks().is_empty());
+        ports.note_http2([80, 443]);
+        assert!(ports.remarks()[0].contains("-d tcp.port==443,http to show"));
+        for server in 20_000..20_100 {
+            ports.note_http2([50_000, server]);
+        }
+        let line = &ports.remarks()[0];
+        assert_eq!(line.matches("-d tcp.port==").count(), NAMED);
+        assert!(line.contains("(and so on for 85 more)"), "{line}");
     }
 
     #[test]

@@ -129,7 +129,12 @@ impl Conversation {
             flow.unacknowledged = 0;
             flow.ended = false;
         }
-        out.ports.note(self.pair.ends.map(|end| end.port()));
+        let ports = self.pair.ends.map(|end| end.port());
+        if self.http2 {
+            out.ports.note_http2(ports);
+        } else {
+            out.ports.note(ports);
+        }
         self.packet(out, 0, shown, time, SYN, about)?;
         self.flows[0].sequence = self.flows[0].sequence.wrapping_add(1);
         self.packet(out, 1, shown, time, SYN | ACK, About::default())?;
@@ -159,7 +164,8 @@ impl Conversation {
         } else {
             [peer, local]
         };
-        self.pair = out.addresses.choose(ends, view.info.key.source.is_tls());
+        let is_tls = view.info.key.source.is_tls();
+        self.pair = out.addresses.choose(ends, is_tls && !self.http2);
         for view in self.views.iter_mut().flatten() {
             view.announced = false;
         }
@@ -201,7 +207,8 @@ impl Conversation {
         reason: MissingReason,
     ) -> io::Result<()> {
         let mut rest = length;
-        while rest > 0 {
+        // What the other view has in its place may be another stream's frames.
+        while rest > 0 && !self.anew {
             let flow = &self.flows[sender];
             let Some(bytes) = flow.feeds[1 - shown].bytes_at(flow.written) else {
                 break;

@@ -56,7 +56,6 @@ group_test() {
 	want node nodejs
 	want /usr/share/nodejs/ws node-ws
 	want /usr/lib/python3/dist-packages/websockets python3-websockets
-	want /usr/lib/python3/dist-packages/grpc python3-grpcio
 	want nghttp nghttp2-client
 	want nghttpd nghttp2-server
 	want nghttpx nghttp2-proxy

@@ -106,7 +106,9 @@ impl H2 {
     pub(super) fn pending(&self, id: u64) -> Option<&crate::exchange::Exchange> {
         let stream = self.streams.get(&u32::try_from(id).ok()?)?;
         let open = &stream.open;
-        let wanted = open.verdict == Verdict::Keep && open.lasts();
+        // The identifier may be that of another stream by now, if some were lost.
+        let asked = open.exchange.request.is_some();
+        let wanted = open.verdict == Verdict::Keep && open.lasts() && asked;
         wanted.then_some(&open.exchange)
     }
 

@@ -81,11 +81,8 @@ impl Out {
         }
     }
 
-    pub(super) fn offsets(&self) -> [u64; 2] {
-        self.offsets.map(Option::unwrap_or_default)
-    }
-
-    /// As [`Self::offsets`]; a direction that had nothing ends where it is.
+    /// The offsets after what was handed over; of a direction that had nothing
+    /// that of `positions`.
     pub(super) fn offsets_or(&self, positions: [u64; 2]) -> [u64; 2] {
         let [send, receive] = self.offsets;
         let [at_send, at_receive] = positions;
@@ -99,10 +96,8 @@ impl Out {
 
     /// The offset at which a direction that was read up to `offset` ends.
     pub(super) fn offset_at(&self, direction: Direction, offset: u64) -> u64 {
-        match self.modes[direction.index()] {
-            Mode::Rewrite => self.offsets()[direction.index()],
-            Mode::Copy | Mode::Leaving => offset,
-        }
+        // A part of a frame's header at the end is not handed over.
+        self.offsets[direction.index()].unwrap_or(offset)
     }
 
     fn rewrites(&self, direction: Direction) -> bool {

@@ -169,7 +169,7 @@ fn go() {
             return;
         }
         let server = h2::go(&docroot, certificate);
-        let clients = [Client::Nghttp, Client::Go, Client::Httpx];
+        let clients = [Client::Nghttp, Client::Curl, Client::Go, Client::Httpx];
         talk(&server, &docroot, &clients, certificate, true);
     });
 }

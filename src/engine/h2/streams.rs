@@ -10,7 +10,7 @@ use crate::engine::core::Core;
 use crate::engine::open::{Open, Part};
 use crate::engine::websocket::Input;
 use crate::event::{Direction, MissingReason, Timestamp};
-use crate::exchange::{Interim, Request, State as Ending, Upgrade};
+use crate::exchange::{Exchange, Interim, Request, State as Ending, Upgrade};
 use crate::filter::Verdict;
 use crate::flow::Origin;
 use crate::http::h2::error_note;
@@ -629,7 +629,11 @@ impl H2 {
             open.body_end(core, Part::Request, true);
         }
         if !open.response_done && open.exchange.response.is_some() {
-            open.body_end(core, Part::Response, true);
+            // A client that has all that Content-Length says may go before it
+            // reads the frame that ends the stream.
+            let whole = ending.is_none() && has_all(&open.exchange);
+            open.response_done = whole;
+            open.body_end(core, Part::Response, !whole);
         }
         let answered = open.response_done && open.exchange.response.is_some();
         let whole = open.request_done && answered && !open.truncated;
@@ -677,6 +681,16 @@ impl H2 {
         }
         Ok(())
     }
+}
+
+/// Whether a response's body has the length that its head says.
+fn has_all(exchange: &Exchange) -> bool {
+    let Some(response) = &exchange.response else {
+        return false;
+    };
+    let said = response.headers.get("content-length");
+    let said: Option<u64> = said.and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
+    said == Some(response.body.encoded_size) && response.body.missing.is_empty()
 }
 
 fn count_tunnel(core: &mut Core, open: &mut Open, outward: usize, bytes: u64) {

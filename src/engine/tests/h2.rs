@@ -149,6 +149,23 @@ fn sections_may_be_continued_and_interim_and_trailing() {
 }
 
 #[test]
+fn a_response_of_the_length_it_says_is_whole_without_its_end() {
+    let mut rig = Rig::new();
+    rig.send([preface(), get(1, "/1"), get(3, "/3")].concat());
+    let said = [(":status", "200"), ("content-length", "3")];
+    rig.receive([settings(), headers(1, 0, &said), headers(3, 0, &said)].concat());
+    rig.receive([data(1, 0, b"abc"), data(3, 0, b"ab")].concat());
+    rig.close(false);
+    assert_eq!(
+        rig.lines(),
+        [
+            "GET /1 > Complete  | 200 < Complete abc | complete",
+            "GET /3 > Complete  | 200 < Lost ab | closed",
+        ]
+    );
+}
+
+#[test]
 fn resets_goaways_and_promises_are_told() {
     let client = [
         preface(),

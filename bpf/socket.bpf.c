@@ -104,7 +104,7 @@ static __always_inline void cursor_from_mmsg(struct cursor *cursor, __u64 id, __
 		index = known->index;
 	if (ret > 0)
 		cursor_from_msghdr(cursor, array + index * sizeof(struct user_mmsghdr));
-	if (ret <= 0 || index + 1 >= count || 
+	if (ret <= 0 || index + 1 >= count ||
 	    (send && is_partial(cursor->base, cursor->segments, ret))) {
 		bpf_map_delete_elem(&mmsgs, &id);
 		return;

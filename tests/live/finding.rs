@@ -535,7 +535,8 @@ fn files_of_others_are_left_alone() {
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::CommandExt as _;
     needs!("nginx", "openssl", "cc");
-    let _guard = lock::shared();
+    // Another that watches the whole machine would attach to these files.
+    let _guard = lock::alone();
     let scene = Scene::new();
     let client = client(scene.folder.path(), &["-ldl"]);
     // For what the client keeps, who is not root.

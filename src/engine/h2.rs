@@ -28,7 +28,7 @@ use super::conversation::{Conversation, Protocol};
 use super::core::Core;
 use super::side;
 use crate::event::{Direction, Timestamp};
-use crate::exchange::{Request, State as Ending};
+use crate::exchange::{Exchange, Request, State as Ending};
 use crate::filter::Verdict;
 use crate::flow::{Item, Origin, Piece};
 use crate::http::h2::{Found, PREFACE, Wanted, find};
@@ -47,7 +47,14 @@ pub(super) enum Begin {
     /// By a header section in its midst.
     Midst,
     /// By an upgrade of HTTP/1.1; the request is the first stream's.
-    Upgrade(Option<Box<Request>>),
+    Upgrade(Option<Box<Upgraded>>),
+}
+
+/// The exchange whose request was that of an upgrade.
+pub(super) struct Upgraded {
+    pub(super) exchange: Exchange,
+    /// The request as it was before masking, while the filter needs it.
+    pub(super) plain: Option<Box<Request>>,
 }
 
 /// The state of a connection.
@@ -103,7 +110,7 @@ impl H2 {
     }
 
     /// The exchange of a stream, if it is wanted and has not ended.
-    pub(super) fn pending(&self, id: u64) -> Option<&crate::exchange::Exchange> {
+    pub(super) fn pending(&self, id: u64) -> Option<&Exchange> {
         let stream = self.streams.get(&u32::try_from(id).ok()?)?;
         let open = &stream.open;
         // The identifier may be that of another stream by now, if some were lost.

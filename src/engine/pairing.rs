@@ -5,7 +5,7 @@ use std::io;
 
 use super::conversation::Conversation;
 use super::core::Core;
-use super::h2::Begin;
+use super::h2::{Begin, Upgraded};
 use super::open::Part;
 use super::side::{State, Tunnel, Waiting};
 use crate::event::{Direction, Timestamp};
@@ -152,18 +152,18 @@ impl Conversation {
             return Ok(());
         };
         self.tunnel = None;
-        let mut request = None;
+        let mut upgraded = None;
         if let Some(open) = self.queue.front_mut() {
             open.response_done = true;
             let answered = open.exchange.times.response_start;
             open.exchange.times.response_end = answered;
-            request = open
-                .plain
-                .take()
-                .or_else(|| open.exchange.request.clone().map(Box::new));
+            upgraded = Some(Box::new(Upgraded {
+                exchange: open.exchange.clone(),
+                plain: open.plain.clone(),
+            }));
             self.finish(core, 0)?;
         }
-        self.begin_h2(core, requests, Begin::Upgrade(request))
+        self.begin_h2(core, requests, Begin::Upgrade(upgraded))
     }
 
     pub(super) fn message_lost_quietly(

@@ -3,14 +3,14 @@
 
 use std::io;
 
-use super::H2;
 use super::heads::Section;
+use super::{H2, Upgraded};
 use crate::engine::conversation::{Conversation, PATIENCE};
 use crate::engine::core::Core;
 use crate::engine::open::{Open, Part};
 use crate::engine::websocket::Input;
 use crate::event::{Direction, MissingReason, Timestamp};
-use crate::exchange::{Exchange, Interim, Request, State as Ending, Upgrade};
+use crate::exchange::{Exchange, Interim, State as Ending, Upgrade};
 use crate::filter::Verdict;
 use crate::flow::Origin;
 use crate::http::h2::error_note;
@@ -585,14 +585,23 @@ impl H2 {
         &mut self,
         conv: &mut Conversation,
         core: &mut Core,
-        request: Request,
+        upgraded: Upgraded,
     ) -> io::Result<()> {
-        let origin = Origin::nobody(core.now);
+        let Upgraded { exchange, plain } = upgraded;
+        let origin = Origin {
+            time: exchange.start(),
+            process: exchange.process.as_ref(),
+            tid: exchange.tid,
+            thread: &exchange.thread,
+        };
         let Some(stream) = self.stream(conv, core, 1, &origin)? else {
             return Ok(());
         };
         let open = &mut stream.open;
-        open.exchange.request = Some(request);
+        open.exchange.request = exchange.request;
+        open.exchange.times.request_start = exchange.times.request_start;
+        open.exchange.times.request_end = exchange.times.request_end;
+        open.plain = plain;
         open.request_done = true;
         open.note("the request was that of the upgrade");
         open.judge(core, false);

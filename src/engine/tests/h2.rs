@@ -149,6 +149,35 @@ fn sections_may_be_continued_and_interim_and_trailing() {
 }
 
 #[test]
+fn the_stream_of_an_upgrade_is_the_same_process_and_masked() {
+    let filter = Filter {
+        pids: vec![7],
+        statuses: vec!["2xx".parse().unwrap()],
+        ..Filter::default()
+    };
+    let config = Config {
+        filter,
+        redact: Some(Redact::new(&[])),
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config, info(1, true));
+    rig.process = Some(std::sync::Arc::new(crate::process::Process {
+        pid: 7,
+        ..Default::default()
+    }));
+    let request = b"GET /1?token=abcdef HTTP/1.1\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+    rig.send(request);
+    rig.receive(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n");
+    rig.send(preface());
+    rig.receive([settings(), ok(1, END)].concat());
+    rig.finish();
+    assert_eq!(
+        rig.lines(),
+        ["GET /1?token=****** > Complete  | 200 < Complete  | complete"]
+    );
+}
+
+#[test]
 fn a_response_of_the_length_it_says_is_whole_without_its_end() {
     let mut rig = Rig::new();
     rig.send([preface(), get(1, "/1"), get(3, "/3")].concat());

@@ -450,9 +450,7 @@ impl Capture {
     }
 
     fn is_of_watched_user(&self, pid: u32) -> bool {
-        let uids = &self.settings.uids;
-        // One that is gone needs no probe; it is not for this to say.
-        uids.is_empty() || procfs::may_be_of(pid, uids).unwrap_or(true)
+        is_of_user(&self.settings.uids, pid)
     }
 
     /// Waits up to `timeout` for records and hands each to `handle` in the
@@ -776,7 +774,7 @@ fn choose_returns(libraries: &mut Libraries, settings: &Settings, kernel: Kernel
 
 /// The processes whose libraries matter, before the kernel side knows them.
 fn to_look_at(settings: &Settings, containers: Option<&Containers>) -> Vec<u32> {
-    if settings.selects_pids() {
+    let mut pids = if settings.selects_pids() {
         let mut pids = settings.pids.clone();
         if settings.follow {
             pids.extend(
@@ -791,7 +789,15 @@ fn to_look_at(settings: &Settings, containers: Option<&Containers>) -> Vec<u32> 
         containers.processes()
     } else {
         procfs::all()
-    }
+    };
+    pids.retain(|pid| is_of_user(&settings.uids, *pid));
+    pids
+}
+
+/// Whether a process is of one of these users, or may become so.
+fn is_of_user(uids: &[u32], pid: u32) -> bool {
+    // One that is gone needs no probe; it is not for this to say.
+    uids.is_empty() || procfs::may_be_of(pid, uids).unwrap_or(true)
 }
 
 /// The first backend that the kernel has, and for the user which and why.

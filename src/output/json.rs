@@ -394,15 +394,7 @@ fn body(w: &mut Writer, body: &Body, headers: &Fields) {
     w.name(body.state.name());
     if !body.missing.is_empty() {
         w.raw(",\"missing\":");
-        w.list(body.missing.iter(), |w, missing| {
-            w.raw("{\"offset\":");
-            w.number(missing.offset);
-            w.raw(",\"length\":");
-            w.number(missing.length);
-            w.raw(",\"reason\":");
-            w.name(missing.reason.name());
-            w.raw("}");
-        });
+        w.missing(&body.missing);
     }
     match body.text() {
         Some(text) => {

@@ -101,15 +101,7 @@ fn rest(w: &mut Writer, body: &Body) {
     }
     if !body.missing.is_empty() {
         w.raw(",\"_missing\":");
-        w.list(body.missing.iter(), |w, missing| {
-            w.raw("{\"offset\":");
-            w.number(missing.offset);
-            w.raw(",\"length\":");
-            w.number(missing.length);
-            w.raw(",\"reason\":");
-            w.name(missing.reason.name());
-            w.raw("}");
-        });
+        w.missing(&body.missing);
     }
     let kept = body.bytes.len();
     let comment = match body.state {

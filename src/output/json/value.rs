@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::event::{Endpoint, Timestamp};
+use crate::exchange::Missing;
 use crate::output::escape::{Want, find_special, plain_length};
 
 /// A buffer that knows how JSON values look. Punctuation and keys are the
@@ -151,6 +152,19 @@ impl Writer {
             item(self, value);
         }
         self.raw("]");
+    }
+
+    /// The holes of a body.
+    pub(in crate::output) fn missing(&mut self, holes: &[Missing]) {
+        self.list(holes.iter(), |w, missing| {
+            w.raw("{\"offset\":");
+            w.number(missing.offset);
+            w.raw(",\"length\":");
+            w.number(missing.length);
+            w.raw(",\"reason\":");
+            w.name(missing.reason.name());
+            w.raw("}");
+        });
     }
 
     /// A time as RFC 3339 in UTC with nanoseconds.

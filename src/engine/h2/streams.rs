@@ -545,15 +545,23 @@ impl H2 {
         }
         self.note(id, error_note(code));
         self.write_reset(conv, core, direction, origin, id, code)?;
-        // A server that has answered may refuse the rest of the request
-        // (RFC 9113 8.1).
-        let answered = self.streams.get(&id).is_some_and(|s| s.open.response_done);
-        let ending = if answered && code == 0 {
-            Ending::Closed
-        } else {
-            Ending::Reset
-        };
-        self.finish(conv, core, id, Some(ending))
+        let by_client = conv.part(direction) == Part::Request;
+        let ending = self.streams.get(&id).and_then(|stream| {
+            let open = &stream.open;
+            if by_client && open.request_done && has_all(&open.exchange) {
+                // It did not wait for the frame that ends the stream.
+                return None;
+            }
+            // A server that has answered may refuse the rest of the request
+            // (RFC 9113 8.1).
+            let refused = open.response_done && code == 0;
+            Some(if refused {
+                Ending::Closed
+            } else {
+                Ending::Reset
+            })
+        });
+        self.finish(conv, core, id, ending)
     }
 
     /// GOAWAY: streams of the other end above `last` are not processed.

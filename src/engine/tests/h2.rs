@@ -195,6 +195,34 @@ fn a_response_of_the_length_it_says_is_whole_without_its_end() {
 }
 
 #[test]
+fn a_client_that_has_all_of_the_body_may_reset_the_stream() {
+    let cancel = frame(kind::RST_STREAM, 0, 1, &[0, 0, 0, 8]);
+    let sized = headers(1, 0, &[(":status", "200"), ("content-length", "5")]);
+    let with = |body: &[u8], reset_by: &str| {
+        let mut rig = Rig::new();
+        rig.send([preface(), get(1, "/1")].concat());
+        rig.receive([settings(), sized.clone(), data(1, 0, body)].concat());
+        match reset_by {
+            "client" => rig.send(&cancel),
+            _ => rig.receive(&cancel),
+        }
+        rig.lines()
+    };
+    assert_eq!(
+        with(b"hello", "client"),
+        ["GET /1 > Complete  | 200 < Complete hello | complete"]
+    );
+    assert_eq!(
+        with(b"hell", "client"),
+        ["GET /1 > Complete  | 200 < Lost hell | reset"]
+    );
+    assert_eq!(
+        with(b"hello", "server"),
+        ["GET /1 > Complete  | 200 < Lost hello | reset"]
+    );
+}
+
+#[test]
 fn resets_goaways_and_promises_are_told() {
     let client = [
         preface(),

@@ -362,7 +362,7 @@ impl Conversation {
                 self.release(direction);
             }
         }
-        self.h2_expire(core, now)?;
+        self.h2_expire(core)?;
         self.resume(core)
     }
 

@@ -11,31 +11,30 @@
 //! (whose insertions into the table are then unknown), or between frames,
 //! where the next frame is looked for.
 
+mod anew;
+mod data;
+mod gaps;
 mod heads;
 mod reader;
+mod sections;
+mod stream;
 mod streams;
+mod turn;
 mod wire;
 
-use std::collections::VecDeque;
 use std::io;
 
-use rustc_hash::FxHashMap;
-
 use self::reader::{Reader, State};
-use self::streams::Stream;
+use self::streams::Streams;
+use self::turn::Turn;
 use self::wire::Out;
 use super::conversation::{Conversation, Protocol};
 use super::core::Core;
 use super::side;
-use crate::event::{Direction, Timestamp};
+use crate::event::Direction;
 use crate::exchange::{Exchange, Request, State as Ending};
-use crate::filter::Verdict;
 use crate::flow::{Item, Origin, Piece};
 use crate::http::h2::{Found, PREFACE, Wanted, find};
-
-/// Streams that have ended and are remembered, so that what comes late for
-/// them does not look like a new one.
-const REMEMBERED: usize = 128;
 
 /// Bytes that are decoded in search of a header section, for each event.
 const JOIN_WORK: usize = 16 << 10;
@@ -60,17 +59,7 @@ pub(super) struct Upgraded {
 /// The state of a connection.
 pub(super) struct H2 {
     readers: [Reader; 2],
-    streams: FxHashMap<u32, Box<Stream>>,
-    /// Streams whose response is whole and whose request was not seen, and
-    /// since when.
-    lingering: VecDeque<(Timestamp, u32)>,
-    /// The highest identifiers seen, of even and of odd streams.
-    highest: [u32; 2],
-    /// Streams may exist whose beginning was not seen.
-    lossy: bool,
-    ended: VecDeque<u32>,
-    /// GOAWAY frames so far.
-    go_aways: u32,
+    streams: Streams,
     out: Out,
 }
 
@@ -86,37 +75,111 @@ impl H2 {
         };
         Self {
             readers: [reader(Direction::Send), reader(Direction::Receive)],
-            streams: FxHashMap::default(),
-            lingering: VecDeque::new(),
-            highest: [0; 2],
-            lossy: !from_start || !whole,
-            ended: VecDeque::new(),
-            go_aways: 0,
+            streams: Streams::new(!from_start || !whole),
             out: Out::new(rewrite || !from_start),
         }
     }
 
-    fn remember(&mut self, id: u32) {
-        if self.ended.len() >= REMEMBERED {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(id);
-    }
-
-    /// Whether a stream that is not known may begin now.
-    fn may_begin(&self, id: u32) -> bool {
-        let newer = id > self.highest[(id & 1) as usize];
-        newer || self.lossy && !self.ended.contains(&id)
-    }
-
     /// The exchange of a stream, if it is wanted and has not ended.
     pub(super) fn pending(&self, id: u64) -> Option<&Exchange> {
-        let stream = self.streams.get(&u32::try_from(id).ok()?)?;
-        let open = &stream.open;
-        // The identifier may be that of another stream by now, if some were lost.
-        let asked = open.exchange.request.is_some();
-        let wanted = open.verdict == Verdict::Keep && open.lasts() && asked;
-        wanted.then_some(&open.exchange)
+        self.streams.pending(id)
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.streams.is_waiting()
+    }
+
+    /// Takes the next piece of a direction.
+    fn item(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        item: &Item<'_>,
+    ) -> io::Result<()> {
+        let streams = &mut self.streams;
+        let reader = &mut self.readers[direction.index()];
+        let mut turn = Turn {
+            conv,
+            core,
+            out: &mut self.out,
+            direction,
+            origin: item.origin,
+        };
+        match item.piece {
+            Piece::Bytes(bytes) => {
+                turn.out.arrive(direction, item.offset);
+                reader.bytes(streams, &mut turn, bytes)?;
+                turn.copy_bytes(item.offset, bytes, reader.at_boundary())?;
+                reader.charge(&mut turn);
+                if let Some(size) = reader.table_size.take() {
+                    let other = &mut self.readers[direction.other().index()];
+                    other.hpack.set_limit(size);
+                }
+                Ok(())
+            }
+            Piece::Gap { length, reason } => {
+                reader.gap(streams, &mut turn, item.offset, length, reason)
+            }
+            Piece::End => {
+                reader.end(streams, &mut turn)?;
+                self.end(conv, core, direction, item)
+            }
+        }
+    }
+
+    /// A direction has ended.
+    fn end(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        item: &Item<'_>,
+    ) -> io::Result<()> {
+        let side = conv.side(direction);
+        side.state = side::State::Ended;
+        let offset = self.out.offset_at(direction, item.offset);
+        side.end = Some((offset, item.origin.to_owned()));
+        if self.readers.iter().all(Reader::has_ended) {
+            self.finish_all(conv, core, &item.origin)?;
+        }
+        if self.streams.is_empty() {
+            self.move_ends(conv);
+            conv.give_ends(core)?;
+        }
+        Ok(())
+    }
+
+    /// A turn of what nobody sent.
+    fn turn<'a>(
+        out: &'a mut Out,
+        conv: &'a mut Conversation,
+        core: &'a mut Core,
+        origin: Origin<'a>,
+    ) -> Turn<'a> {
+        let direction = conv.requests.unwrap_or(Direction::Send);
+        Turn {
+            conv,
+            core,
+            out,
+            direction,
+            origin,
+        }
+    }
+
+    /// Gives out all exchanges, and what the readers hold.
+    fn finish_all(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        origin: &Origin<'_>,
+    ) -> io::Result<()> {
+        let mut turn = Self::turn(&mut self.out, conv, core, *origin);
+        self.streams.finish_all(&mut turn)?;
+        for reader in &mut self.readers {
+            reader.discharge(core);
+        }
+        Ok(())
     }
 
     /// Ends that are not handed over yet come after all that was written anew.
@@ -126,10 +189,6 @@ impl H2 {
                 *offset = self.out.offset_at(direction, *offset);
             }
         }
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.lingering.is_empty()
     }
 }
 
@@ -155,7 +214,9 @@ impl Conversation {
         self.anew = rewrite || matches!(begin, Begin::Midst);
         let mut h2 = H2::new(&begin, requests, rewrite, whole);
         if let Begin::Upgrade(Some(request)) = begin {
-            h2.upgraded(self, core, *request)?;
+            let origin = Origin::nobody(core.now);
+            let mut turn = H2::turn(&mut h2.out, self, core, origin);
+            h2.streams.upgraded(&mut turn, *request)?;
         }
         self.h2 = Some(Box::new(h2));
         for direction in [requests, requests.other()] {
@@ -209,21 +270,19 @@ impl Conversation {
         let Some(mut h2) = self.h2.take() else {
             return Ok(());
         };
-        let result = match item.piece {
-            Piece::Bytes(bytes) => h2.bytes(self, core, direction, &item, bytes),
-            Piece::Gap { length, reason } => h2.gap(self, core, direction, &item, length, reason),
-            Piece::End => h2.end(self, core, direction, &item),
-        };
+        let result = h2.item(self, core, direction, &item);
         self.h2 = Some(h2);
         result
     }
 
     /// Ends the waits of HTTP/2 that have lasted too long.
-    pub(super) fn h2_expire(&mut self, core: &mut Core, now: Timestamp) -> io::Result<()> {
+    pub(super) fn h2_expire(&mut self, core: &mut Core) -> io::Result<()> {
         let Some(mut h2) = self.h2.take() else {
             return Ok(());
         };
-        let result = h2.expire(self, core, now);
+        let origin = Origin::nobody(core.now);
+        let mut turn = H2::turn(&mut h2.out, self, core, origin);
+        let result = h2.streams.expire(&mut turn);
         self.h2 = Some(h2);
         result
     }
@@ -239,7 +298,7 @@ impl Conversation {
         let Some(mut h2) = self.h2.take() else {
             return Ok(());
         };
-        h2.finish_all(self, core)?;
+        h2.finish_all(self, core, origin)?;
         h2.move_ends(self);
         let offsets = h2.out.offsets_or(positions);
         if ending == Ending::Reset {

@@ -1,17 +1,20 @@
-//! Streams as exchanges (RFC 9113 8.1): what a header section, a piece of a
-//! body, an end or a reset means for the request and its response.
+//! The streams of a connection: which one a frame is of, when they begin and
+//! when they end (RFC 9113 5.1).
 
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
 use std::io;
 
+use rustc_hash::FxHashMap;
+
+use super::Upgraded;
 use super::heads::Section;
-use super::{H2, Upgraded};
-use crate::engine::conversation::{Conversation, PATIENCE};
-use crate::engine::core::Core;
-use crate::engine::open::{Open, Part};
-use crate::engine::websocket::Input;
-use crate::event::{Direction, MissingReason, Timestamp};
-use crate::exchange::{Exchange, Interim, State as Ending, Upgrade};
-use crate::filter::Verdict;
+use super::stream::Stream;
+use super::turn::Turn;
+use crate::engine::conversation::PATIENCE;
+use crate::engine::open::Part;
+use crate::event::{MissingReason, Timestamp};
+use crate::exchange::{Exchange, State as Ending};
 use crate::flow::Origin;
 use crate::http::h2::error_note;
 
@@ -22,458 +25,194 @@ const STREAMS_LIMIT: usize = 16_384;
 /// What an exchange is counted for beside its bytes.
 const STREAM_COST: u64 = 1024;
 
-/// Interim responses kept of one exchange.
-const INTERIM_LIMIT: usize = 64;
-
 /// GOAWAY frames that are obeyed on one connection.
 const GO_AWAYS: u32 = 16;
 
-/// A stream that has not ended.
-pub(super) struct Stream {
-    pub(super) open: Open,
-    /// Frames of it may be missing, by direction.
-    uncertain: [bool; 2],
-    /// Its body is somebody else's bytes (CONNECT).
-    tunnel: bool,
-    /// The request asked for WebSocket.
-    websocket: bool,
+/// Streams that have ended and are remembered, so that what comes late for
+/// them does not look like a new one.
+const REMEMBERED: usize = 128;
+
+/// All streams of a connection.
+#[derive(Default)]
+pub(super) struct Streams {
+    map: FxHashMap<u32, Box<Stream>>,
+    /// Those whose response is whole and whose request was not seen, and
+    /// since when.
+    lingering: VecDeque<(Timestamp, u32)>,
+    /// The highest identifiers seen, of even and of odd streams.
+    highest: [u32; 2],
+    /// Streams may exist whose beginning was not seen.
+    pub(super) lossy: bool,
+    ended: VecDeque<u32>,
+    /// GOAWAY frames so far.
+    go_aways: u32,
 }
 
-/// What a header section is to its message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Head,
-    Interim,
-    Trailers,
-    /// It should not have come.
-    None,
-}
+impl Streams {
+    pub(super) fn new(lossy: bool) -> Self {
+        Self {
+            lossy,
+            ..Self::default()
+        }
+    }
 
-/// What a section is that comes next on a stream. `end`: with the end of the
-/// stream's direction. `lossy`: frames may be missing before it.
-fn role(open: &Open, part: Part, section: &Section, end: bool, lossy: bool) -> Place {
-    let exchange = &open.exchange;
-    let (done, begun) = match part {
-        Part::Request => (open.request_done, exchange.request.is_some()),
-        Part::Response => (open.response_done, exchange.response.is_some()),
-    };
-    let status = section.status().filter(|_| part == Part::Response);
-    if done {
-        return Place::None;
+    /// Whether a stream has not ended.
+    pub(super) fn is_open(&self, id: u32) -> bool {
+        self.map.contains_key(&id)
     }
-    if !begun {
-        let interim = status.is_some_and(|s| s < 200) && !end;
-        return if interim && exchange.interim.len() >= INTERIM_LIMIT {
-            Place::None
-        } else if interim {
-            Place::Interim
-        } else if end && lossy && section.is_trailers() {
-            // Those of a message whose beginning was lost.
-            Place::Trailers
-        } else {
-            Place::Head
-        };
-    }
-    // What was lost instead of a response may have been an interim one.
-    let unread = exchange.response.as_ref();
-    let unread = unread.is_some_and(|r| r.status == 0 && r.body.encoded_size == 0);
-    if status.is_some_and(|s| s >= 200) && unread {
-        return Place::Head;
-    }
-    let again = section.begins_message();
-    if end && !again {
-        Place::Trailers
-    } else {
-        Place::None
-    }
-}
 
-fn note_section(open: &mut Open, section: &Section) {
-    if section.is_broken() {
-        open.note("header section lost");
-    } else if section.has_unknown() {
-        open.note("header fields from before the capture are unknown");
+    /// Whether all have ended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
-}
 
-impl H2 {
+    /// Whether something waits for time to pass.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.lingering.is_empty()
+    }
+
+    /// The exchange of a stream, if it is wanted and has not ended.
+    pub(super) fn pending(&self, id: u64) -> Option<&Exchange> {
+        self.map.get(&u32::try_from(id).ok()?)?.pending()
+    }
+
+    fn remember(&mut self, id: u32) {
+        if self.ended.len() >= REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(id);
+    }
+
+    /// Whether a stream that is not known may begin now.
+    fn may_begin(&self, id: u32) -> bool {
+        let newer = id > self.highest[(id & 1) as usize];
+        newer || self.lossy && !self.ended.contains(&id)
+    }
+
     /// The stream, made if it may begin now.
-    fn stream(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        id: u32,
-        origin: &Origin<'_>,
-    ) -> io::Result<Option<&mut Stream>> {
-        if !self.streams.contains_key(&id) {
+    fn stream(&mut self, turn: &mut Turn<'_>, id: u32) -> io::Result<Option<&mut Stream>> {
+        if !self.map.contains_key(&id) {
             if id == 0 || !self.may_begin(id) {
                 return Ok(None);
             }
-            self.make_room(conv, core)?;
+            self.make_room(turn)?;
             let highest = &mut self.highest[(id & 1) as usize];
             *highest = id.max(*highest);
-            let mut open = conv.new_open(origin);
+            let mut open = turn.conv.new_open(&turn.origin);
             open.exchange.stream = Some(id);
-            core.budget.charge(STREAM_COST);
+            turn.core.budget.charge(STREAM_COST);
             open.charged += STREAM_COST;
-            let stream = Stream {
-                open,
-                uncertain: [false; 2],
-                tunnel: false,
-                websocket: false,
-            };
-            self.streams.insert(id, Box::new(stream));
+            self.map.insert(id, Box::new(Stream::new(id, open)));
         }
-        Ok(self.streams.get_mut(&id).map(|s| &mut **s))
+        Ok(self.map.get_mut(&id).map(|s| &mut **s))
     }
 
     /// Makes room for a stream. The oldest are given out, a part of all at
     /// once: looking for them costs little per stream then.
-    fn make_room(&mut self, conv: &mut Conversation, core: &mut Core) -> io::Result<()> {
-        let full = |core: &Core| core.budget.room() < STREAM_COST;
-        if self.streams.len() < STREAMS_LIMIT && !full(core) {
+    fn make_room(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+        let full = |turn: &Turn<'_>| turn.core.budget.room() < STREAM_COST;
+        if self.map.len() < STREAMS_LIMIT && !full(turn) {
             return Ok(());
         }
-        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
-        ids.sort_unstable();
+        let ids = self.ids(|_| true);
         let least = ids.len().div_ceil(16);
         for (n, id) in ids.into_iter().enumerate() {
-            if n >= least && !full(core) {
+            if n >= least && !full(turn) {
                 break;
             }
-            self.note(id, "given out early: too many open streams");
-            self.finish(conv, core, id, None)?;
+            self.finish(turn, id, "given out early: too many open streams", None)?;
         }
         Ok(())
     }
 
-    fn note(&mut self, id: u32, note: &'static str) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.open.note(note);
-        }
+    /// The identifiers of those that `wanted` is true for, the oldest first.
+    fn ids(&self, wanted: impl Fn(u32) -> bool) -> Vec<u32> {
+        let mut ids: Vec<u32> = self.map.keys().copied().filter(|id| wanted(*id)).collect();
+        ids.sort_unstable();
+        ids
     }
 
     /// A header or trailer section of a stream. `end`: the stream's direction
     /// ends with it.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn head(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
+        turn: &mut Turn<'_>,
         id: u32,
-        mut section: Section,
+        section: Section,
         end: bool,
     ) -> io::Result<()> {
-        let part = conv.part(direction);
         // Clients open odd streams; even ones are promised (RFC 9113 5.1.1).
-        if part == Part::Request && id & 1 == 0 {
-            core.stats.malformed += 1;
+        if turn.part() == Part::Request && id & 1 == 0 {
+            turn.core.stats.malformed += 1;
             return Ok(());
         }
-        let (lossy, writes) = (self.lossy, self.writes(core));
-        let Some(stream) = self.stream(conv, core, id, origin)? else {
-            return Ok(());
-        };
-        let open = &mut stream.open;
-        let role = role(open, part, &section, end, lossy);
-        if role == Place::None {
-            // Kept, they would let a stream grow without end.
-            core.stats.malformed += 1;
-            return Ok(());
+        let lossy = self.lossy;
+        match self.stream(turn, id)? {
+            Some(stream) => stream.section(turn, section, end, lossy),
+            None => Ok(()),
         }
-        note_section(open, &section);
-        let cost = section.cost();
-        if core.budget.take(cost) {
-            open.charged += cost;
-        } else {
-            core.lose(MissingReason::MemoryLimit, cost);
-            section.forget();
-            open.note("header fields not kept: memory limit");
-        }
-        match (role, part) {
-            (Place::Head, Part::Request) => {
-                self.request(conv, core, origin, id, &mut section)?;
-            }
-            (Place::Head, Part::Response) => {
-                section.mask(core);
-                self.response(conv, core, origin, id, &mut section)?;
-            }
-            (Place::Interim, _) => {
-                section.mask(core);
-                open.exchange.interim.push(Interim {
-                    status: section.status().unwrap_or(0),
-                    headers: section.plain_fields(writes),
-                });
-            }
-            (Place::Trailers | Place::None, _) => {
-                section.mask(core);
-                if open.body(part).is_none() {
-                    self.lost_head(conv, core, direction, origin, id)?;
-                }
-                let Some(open) = self.streams.get_mut(&id).map(|s| &mut s.open) else {
-                    return Ok(());
-                };
-                let place = match part {
-                    Part::Request => open.exchange.request.as_mut().map(|r| &mut r.trailers),
-                    Part::Response => open.exchange.response.as_mut().map(|r| &mut r.trailers),
-                };
-                if let Some(place) = place {
-                    *place = section.plain_fields(writes);
-                }
-            }
-        }
-        self.write_section(conv, core, direction, origin, id, &section, end)
-    }
-
-    /// The beginning of a message was lost; what comes is more of it.
-    fn lost_head(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
-        id: u32,
-    ) -> io::Result<()> {
-        let mut section = Section::lost();
-        let part = conv.part(direction);
-        match part {
-            Part::Request => self.request(conv, core, origin, id, &mut section)?,
-            Part::Response => self.response(conv, core, origin, id, &mut section)?,
-        }
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.uncertain[direction.index()] = true;
-            stream.open.note("header section lost");
-        }
-        self.write_section(conv, core, direction, origin, id, &section, false)
-    }
-
-    /// A request's header section; masked when it comes back.
-    fn request(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        origin: &Origin<'_>,
-        id: u32,
-        section: &mut Section,
-    ) -> io::Result<()> {
-        let writes = self.writes(core);
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return Ok(());
-        };
-        let scheme = conv.scheme();
-        let open = &mut stream.open;
-        stream.websocket = section.wants_websocket();
-        open.exchange.times.request_start = Some(origin.time);
-        if open.exchange.process.is_none() {
-            open.exchange.process = origin.process.cloned();
-            open.exchange.tid = origin.tid;
-            open.exchange.thread = origin.thread.to_vec();
-        }
-        let masks = core.config.redact.is_some();
-        open.exchange.request = Some(section.request(scheme, writes || masks));
-        open.judge(core, false);
-        if section.mask(core) {
-            let plain = open
-                .exchange
-                .request
-                .replace(section.request(scheme, writes));
-            if open.verdict == Verdict::Undecided {
-                open.plain = plain.map(Box::new);
-            }
-        }
-        open.watch(core, Part::Request);
-        if open.verdict == Verdict::Keep {
-            core.request(&open.exchange)?;
-        }
-        if open.is_wanted() && open.exchange.response.is_none() {
-            core.await_response(conv.info.key, u64::from(id));
-        }
-        self.flush(conv, core, id)
-    }
-
-    /// A final response's header section, masked.
-    fn response(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        origin: &Origin<'_>,
-        id: u32,
-        section: &mut Section,
-    ) -> io::Result<()> {
-        let writes = self.writes(core);
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return Ok(());
-        };
-        // What was lost before it began was not of it.
-        if let Some(requests) = conv.requests {
-            stream.uncertain[requests.other().index()] = false;
-        }
-        let open = &mut stream.open;
-        let mut response = section.response(writes);
-        response.interim = match open.exchange.response.take() {
-            Some(unread) => unread.interim,
-            None => std::mem::take(&mut open.exchange.interim),
-        };
-        let connect = open
-            .exchange
-            .request
-            .as_ref()
-            .is_some_and(|r| r.method == b"CONNECT");
-        if connect && (200..300).contains(&response.status) {
-            stream.tunnel = true;
-            open.exchange.upgraded_to = Some(if stream.websocket {
-                Upgrade::WebSocket
-            } else {
-                Upgrade::Tunnel
-            });
-        }
-        open.exchange.times.response_start = Some(origin.time);
-        open.exchange.response = Some(response);
-        open.exchange.info = conv.info.clone();
-        open.judge(core, false);
-        if !stream.tunnel {
-            open.watch(core, Part::Response);
-        } else if stream.websocket {
-            open.begin_websocket(core)?;
-        }
-        self.flush(conv, core, id)
     }
 
     /// A request that the server makes up (RFC 9113 8.4).
     pub(super) fn promise(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
+        turn: &mut Turn<'_>,
         promised: u32,
-        mut section: Section,
+        section: Section,
     ) -> io::Result<()> {
         // Of a server, and of a stream that is its own: a client's must not
         // get another's request (RFC 9113 8.4, 5.1.1).
-        if conv.part(direction) != Part::Response || promised & 1 != 0 {
-            core.stats.malformed += 1;
+        if turn.part() != Part::Response || promised & 1 != 0 {
+            turn.core.stats.malformed += 1;
             return Ok(());
         }
-        let Some(stream) = self.stream(conv, core, promised, origin)? else {
-            return Ok(());
-        };
-        let open = &mut stream.open;
-        if open.exchange.request.is_some() {
-            return Ok(());
+        match self.stream(turn, promised)? {
+            Some(stream) => stream.promised(turn, section),
+            None => Ok(()),
         }
-        note_section(open, &section);
-        let cost = section.cost();
-        if core.budget.take(cost) {
-            open.charged += cost;
-        } else {
-            core.lose(MissingReason::MemoryLimit, cost);
-            section.forget();
-            open.note("header fields not kept: memory limit");
-        }
-        open.note("pushed by the server");
-        open.request_done = true;
-        open.exchange.times.request_end = Some(origin.time);
-        self.request(conv, core, origin, promised, &mut section)?;
-        self.write_promise(conv, core, direction, origin, promised, &section)
     }
 
-    /// Bytes of a body.
+    /// Bytes of a body. `more`: those that follow are of the same frame.
     pub(super) fn body(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
+        turn: &mut Turn<'_>,
         id: u32,
         bytes: &[u8],
+        more: bool,
     ) -> io::Result<()> {
-        let part = conv.part(direction);
-        let outward = conv.outward(direction).index();
-        let Some(stream) = self.streams.get_mut(&id) else {
-            if self.lossy && !self.ended.contains(&id) {
-                let n = bytes.len() as u64;
-                core.stats.other_bytes = core.stats.other_bytes.saturating_add(n);
+        match self.map.get_mut(&id) {
+            Some(stream) => stream.body(turn, bytes, more),
+            None => {
+                if self.lossy && !self.ended.contains(&id) {
+                    turn.pass_over(bytes.len());
+                }
+                Ok(())
             }
-            return Ok(());
-        };
-        if stream.tunnel {
-            let way = conv.outward(direction);
-            count_tunnel(core, &mut stream.open, outward, bytes.len() as u64);
-            let input = Input::Bytes(bytes);
-            stream.open.websocket_input(core, way, origin.time, input)?;
-            return self.write_data(conv, core, direction, origin, id, bytes);
         }
-        if stream.open.body(part).is_none() && stream.uncertain[direction.index()] {
-            self.lost_head(conv, core, direction, origin, id)?;
-        }
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return Ok(());
-        };
-        let done = match part {
-            Part::Request => stream.open.request_done,
-            Part::Response => stream.open.response_done,
-        };
-        if done || stream.open.body(part).is_none() {
-            // Before the message, or after its end.
-            let n = bytes.len() as u64;
-            core.stats.other_bytes = core.stats.other_bytes.saturating_add(n);
-            return Ok(());
-        }
-        stream.open.body_bytes(core, part, bytes);
-        self.write_data(conv, core, direction, origin, id, bytes)
     }
 
     /// Bytes of a body that are not there.
-    #[allow(clippy::too_many_arguments)]
     pub(super) fn body_gap(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
+        turn: &mut Turn<'_>,
         id: u32,
         length: u64,
         reason: MissingReason,
     ) -> io::Result<()> {
-        let part = conv.part(direction);
-        let outward = conv.outward(direction).index();
-        let Some(stream) = self.streams.get_mut(&id) else {
-            return Ok(());
-        };
-        let done = match part {
-            Part::Request => stream.open.request_done,
-            Part::Response => stream.open.response_done,
-        };
-        if done && !stream.tunnel {
-            return Ok(());
+        match self.map.get_mut(&id) {
+            Some(stream) => stream.body_gap(turn, length, reason),
+            None => Ok(()),
         }
-        if stream.tunnel {
-            count_tunnel(core, &mut stream.open, outward, length);
-            let lost = &mut stream.open.exchange.lost_bytes;
-            *lost = lost.saturating_add(length);
-            let (way, input) = (conv.outward(direction), Input::Gap(length, reason));
-            stream.open.websocket_input(core, way, origin.time, input)?;
-        } else {
-            stream.open.body_gap(core, part, length, reason);
-        }
-        self.write_gap(conv, core, direction, origin, id, length, reason)
     }
 
     /// A gap in which frames may have been.
-    pub(super) fn between(&mut self, conv: &Conversation, direction: Direction, length: u64) {
-        let part = conv.part(direction);
-        let going = |stream: &Stream| match part {
-            Part::Request => !stream.open.request_done,
-            Part::Response => !stream.open.response_done,
-        };
-        let count = self.streams.values().filter(|s| going(s)).count();
-        for stream in self.streams.values_mut().filter(|s| going(s)) {
-            stream.uncertain[direction.index()] = true;
-            stream.open.websocket_hole(conv.outward(direction));
-            stream.open.note("frames of the connection are missing");
+    pub(super) fn between(&mut self, turn: &Turn<'_>, length: u64) {
+        self.lossy = true;
+        let part = turn.part();
+        let going = |stream: &Stream| !stream.has_ended(part);
+        let count = self.map.values().filter(|s| going(s)).count();
+        for stream in self.map.values_mut().filter(|s| going(s)) {
+            stream.frames_missing(turn);
             if count == 1 {
                 let lost = &mut stream.open.exchange.lost_bytes;
                 *lost = lost.saturating_add(length);
@@ -484,117 +223,56 @@ impl H2 {
     /// A stream's direction ends (END_STREAM).
     pub(super) fn end_of_message(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
+        turn: &mut Turn<'_>,
         id: u32,
         by_data: bool,
     ) -> io::Result<()> {
-        let part = conv.part(direction);
-        let now = core.now;
-        let done = self.streams.get(&id).is_none_or(|s| match part {
-            Part::Request => s.open.request_done,
-            Part::Response => s.open.response_done,
-        });
-        if done {
-            return Ok(());
-        }
-        if by_data {
-            self.write_end(conv, core, direction, origin, id)?;
-        }
-        let Some(stream) = self.streams.get_mut(&id) else {
+        let Entry::Occupied(mut entry) = self.map.entry(id) else {
             return Ok(());
         };
-        let uncertain = stream.uncertain[direction.index()];
-        let open = &mut stream.open;
-        open.websocket_input(core, conv.outward(direction), origin.time, Input::End)?;
-        match part {
-            Part::Request => {
-                open.body_end(core, part, uncertain);
-                open.request_done = true;
-                open.exchange.times.request_end = Some(origin.time);
-            }
-            Part::Response => {
-                open.body_end(core, part, uncertain);
-                open.response_done = true;
-                open.exchange.times.response_end = Some(origin.time);
-            }
+        let stream = entry.get_mut();
+        if stream.has_ended(turn.part()) {
+            return Ok(());
         }
+        stream.end_of_message(turn, by_data)?;
+        let open = &stream.open;
         if open.request_done && open.response_done {
-            return self.finish(conv, core, id, None);
+            let stream = entry.remove();
+            return self.give_out(turn, stream, None);
         }
         if open.response_done && open.exchange.request.is_none() {
-            self.lingering.push_back((now, id));
+            self.lingering.push_back((turn.core.now, id));
         }
         Ok(())
     }
 
     /// RST_STREAM.
-    pub(super) fn reset(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        origin: &Origin<'_>,
-        id: u32,
-        code: u32,
-    ) -> io::Result<()> {
-        if !self.streams.contains_key(&id) {
+    pub(super) fn reset(&mut self, turn: &mut Turn<'_>, id: u32, code: u32) -> io::Result<()> {
+        let Some(mut stream) = self.map.remove(&id) else {
             return Ok(());
-        }
-        self.note(id, error_note(code));
-        self.write_reset(conv, core, direction, origin, id, code)?;
-        let by_client = conv.part(direction) == Part::Request;
-        let ending = self.streams.get(&id).and_then(|stream| {
-            let open = &stream.open;
-            if by_client && open.request_done && has_all(&open.exchange) {
-                // It did not wait for the frame that ends the stream.
-                return None;
-            }
-            // A server that has answered may refuse the rest of the request
-            // (RFC 9113 8.1).
-            let refused = open.response_done && code == 0;
-            Some(if refused {
-                Ending::Closed
-            } else {
-                Ending::Reset
-            })
-        });
-        self.finish(conv, core, id, ending)
+        };
+        stream.open.note(error_note(code));
+        turn.write_reset(&mut stream, code)?;
+        let ending = stream.reset_ending(turn.part(), code);
+        self.give_out(turn, stream, ending)
     }
 
     /// GOAWAY: streams of the other end above `last` are not processed.
-    pub(super) fn go_away(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        direction: Direction,
-        last: u32,
-    ) -> io::Result<()> {
+    pub(super) fn go_away(&mut self, turn: &mut Turn<'_>, last: u32) -> io::Result<()> {
         // Each looks at all streams; an end that means it says it twice.
         if self.go_aways >= GO_AWAYS {
             return Ok(());
         }
         self.go_aways += 1;
-        let odd = u32::from(conv.part(direction) == Part::Response);
-        let refused = |id: &&u32| **id > last && **id & 1 == odd;
-        let mut ids: Vec<u32> = self.streams.keys().filter(refused).copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.note(id, "not processed: GOAWAY");
-            self.finish(conv, core, id, Some(Ending::Closed))?;
+        let odd = u32::from(turn.part() == Part::Response);
+        for id in self.ids(|id| id > last && id & 1 == odd) {
+            self.finish(turn, id, "not processed: GOAWAY", Some(Ending::Closed))?;
         }
         Ok(())
     }
 
     /// The first stream after an upgrade: its request was one of HTTP/1.1.
-    pub(super) fn upgraded(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        upgraded: Upgraded,
-    ) -> io::Result<()> {
+    pub(super) fn upgraded(&mut self, turn: &mut Turn<'_>, upgraded: Upgraded) -> io::Result<()> {
         let Upgraded { exchange, plain } = upgraded;
         let origin = Origin {
             time: exchange.start(),
@@ -602,119 +280,73 @@ impl H2 {
             tid: exchange.tid,
             thread: &exchange.thread,
         };
-        let Some(stream) = self.stream(conv, core, 1, &origin)? else {
+        let mut turn = turn.of(turn.direction, origin);
+        let Some(stream) = self.stream(&mut turn, 1)? else {
             return Ok(());
         };
         let open = &mut stream.open;
-        open.exchange.request = exchange.request;
         open.exchange.times.request_start = exchange.times.request_start;
         open.exchange.times.request_end = exchange.times.request_end;
         open.plain = plain;
         open.request_done = true;
         open.note("the request was that of the upgrade");
-        open.judge(core, false);
+        open.exchange.request = exchange.request;
+        open.judge(turn.core, false);
         if open.is_wanted() {
-            core.await_response(conv.info.key, 1);
+            turn.core.await_response(turn.conv.info.key, 1);
         }
         Ok(())
     }
 
-    /// Gives out the exchange of a stream, as it is.
+    /// Gives out the exchange of a stream that nothing more comes for.
     fn finish(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
+        turn: &mut Turn<'_>,
         id: u32,
+        note: &'static str,
         ending: Option<Ending>,
     ) -> io::Result<()> {
-        self.write_rest(conv, core, id)?;
-        let Some(mut stream) = self.streams.remove(&id) else {
+        let Some(mut stream) = self.map.remove(&id) else {
             return Ok(());
         };
-        self.remember(id);
-        let open = &mut stream.open;
-        open.exchange.info = conv.info.clone();
-        if open.exchange.request.is_none() {
-            open.note("request not seen");
-            open.request_done = true;
-        }
-        open.judge(core, true);
-        for direction in [Direction::Send, Direction::Receive] {
-            open.websocket_input(core, direction, core.now, Input::End)?;
-        }
-        if !open.request_done {
-            open.body_end(core, Part::Request, true);
-        }
-        if !open.response_done && open.exchange.response.is_some() {
-            // A client that has all that Content-Length says may go before it
-            // reads the frame that ends the stream.
-            let whole = ending.is_none() && has_all(&open.exchange);
-            open.response_done = whole;
-            open.body_end(core, Part::Response, !whole);
-        }
-        let answered = open.response_done && open.exchange.response.is_some();
-        let whole = open.request_done && answered && !open.truncated;
-        open.exchange.state = match ending {
-            None if whole => Ending::Complete,
-            None => conv.ending.unwrap_or(Ending::Closed),
-            Some(ending) => ending,
-        };
-        self.out.flush(conv, core, id, open)?;
-        core.budget.give(open.charged + open.held_bytes);
-        core.exchange(&open.exchange, open.verdict)
+        stream.open.note(note);
+        self.give_out(turn, stream, ending)
     }
 
-    /// Gives out the exchanges of all streams, and what readers hold.
-    pub(super) fn finish_all(
+    /// Gives out the exchange of a stream, as it is.
+    fn give_out(
         &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
+        turn: &mut Turn<'_>,
+        stream: Box<Stream>,
+        ending: Option<Ending>,
     ) -> io::Result<()> {
-        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            self.finish(conv, core, id, None)?;
+        self.remember(stream.id);
+        stream.finish(turn, ending)
+    }
+
+    /// Gives out the exchanges of all streams.
+    pub(super) fn finish_all(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+        for id in self.ids(|_| true) {
+            if let Some(stream) = self.map.remove(&id) {
+                self.give_out(turn, stream, None)?;
+            }
         }
         self.lingering.clear();
-        for reader in &mut self.readers {
-            reader.discharge(core);
-        }
         Ok(())
     }
 
     /// Gives out responses whose requests have not come for too long.
-    pub(super) fn expire(
-        &mut self,
-        conv: &mut Conversation,
-        core: &mut Core,
-        now: Timestamp,
-    ) -> io::Result<()> {
+    pub(super) fn expire(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+        let now = turn.core.now;
         let patient = |(since, _): &mut (Timestamp, u32)| now.nanos_since(*since) >= PATIENCE;
         while let Some((_, id)) = self.lingering.pop_front_if(patient) {
-            let orphan = |s: &Stream| s.open.exchange.request.is_none() && s.open.response_done;
-            if self.streams.get(&id).is_some_and(|s| orphan(s)) {
-                self.finish(conv, core, id, None)?;
+            if let Entry::Occupied(entry) = self.map.entry(id)
+                && entry.get().is_orphan()
+            {
+                let stream = entry.remove();
+                self.give_out(turn, stream, None)?;
             }
         }
         Ok(())
-    }
-}
-
-/// Whether a response's body has the length that its head says.
-fn has_all(exchange: &Exchange) -> bool {
-    let Some(response) = &exchange.response else {
-        return false;
-    };
-    let said = response.headers.get("content-length");
-    let said: Option<u64> = said.and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
-    said == Some(response.body.encoded_size) && response.body.missing.is_empty()
-}
-
-fn count_tunnel(core: &mut Core, open: &mut Open, outward: usize, bytes: u64) {
-    if open.websocket.is_none() {
-        core.stats.tunnel_bytes = core.stats.tunnel_bytes.saturating_add(bytes);
-    }
-    if let Some(count) = open.exchange.tunnel_bytes.get_mut(outward) {
-        *count = count.saturating_add(bytes);
     }
 }

@@ -1,0 +1,424 @@
+//! A stream as an exchange (RFC 9113 8.1): what a header section, a piece of
+//! a body, an end or a reset means for the request and its response.
+
+use std::io;
+
+use super::heads::Section;
+use super::turn::Turn;
+use crate::engine::open::{Open, Part};
+use crate::engine::websocket::Input;
+use crate::event::{Direction, MissingReason};
+use crate::exchange::{Exchange, Interim, State as Ending, Upgrade};
+use crate::filter::Verdict;
+
+/// Interim responses kept of one exchange.
+const INTERIM_LIMIT: usize = 64;
+
+/// A stream that has not ended.
+pub(super) struct Stream {
+    pub(super) id: u32,
+    pub(super) open: Open,
+    /// Frames of it may be missing, by direction.
+    uncertain: [bool; 2],
+    /// Its body is somebody else's bytes (CONNECT).
+    tunnel: bool,
+    /// The request asked for WebSocket.
+    websocket: bool,
+}
+
+/// What a header section is to its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Head,
+    Interim,
+    Trailers,
+    /// It should not have come.
+    None,
+}
+
+impl Stream {
+    pub(super) const fn new(id: u32, open: Open) -> Self {
+        Self {
+            id,
+            open,
+            uncertain: [false; 2],
+            tunnel: false,
+            websocket: false,
+        }
+    }
+
+    /// Whether a message was seen to its end, or will not be.
+    pub(super) const fn has_ended(&self, part: Part) -> bool {
+        match part {
+            Part::Request => self.open.request_done,
+            Part::Response => self.open.response_done,
+        }
+    }
+
+    /// Whether it is a response whose request was not seen.
+    pub(super) const fn is_orphan(&self) -> bool {
+        self.open.exchange.request.is_none() && self.open.response_done
+    }
+
+    /// The exchange, if it is wanted and has not ended.
+    pub(super) fn pending(&self) -> Option<&Exchange> {
+        let open = &self.open;
+        // The identifier may be that of another stream by now, if some were lost.
+        let asked = open.exchange.request.is_some();
+        let wanted = open.verdict == Verdict::Keep && open.lasts() && asked;
+        wanted.then_some(&open.exchange)
+    }
+
+    /// What a section is that comes next. `end`: with the end of the stream's
+    /// direction. `lossy`: frames may be missing before it.
+    fn place(&self, part: Part, section: &Section, end: bool, lossy: bool) -> Place {
+        let exchange = &self.open.exchange;
+        let begun = match part {
+            Part::Request => exchange.request.is_some(),
+            Part::Response => exchange.response.is_some(),
+        };
+        let status = section.status().filter(|_| part == Part::Response);
+        if self.has_ended(part) {
+            return Place::None;
+        }
+        if !begun {
+            let interim = status.is_some_and(|s| s < 200) && !end;
+            return if interim && exchange.interim.len() >= INTERIM_LIMIT {
+                Place::None
+            } else if interim {
+                Place::Interim
+            } else if end && lossy && section.is_trailers() {
+                // Those of a message whose beginning was lost.
+                Place::Trailers
+            } else {
+                Place::Head
+            };
+        }
+        // What was lost instead of a response may have been an interim one.
+        let unread = exchange.response.as_ref();
+        let unread = unread.is_some_and(|r| r.status == 0 && r.body.encoded_size == 0);
+        if status.is_some_and(|s| s >= 200) && unread {
+            return Place::Head;
+        }
+        if end && !section.begins_message() {
+            Place::Trailers
+        } else {
+            Place::None
+        }
+    }
+
+    /// A header or trailer section.
+    pub(super) fn section(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut section: Section,
+        end: bool,
+        lossy: bool,
+    ) -> io::Result<()> {
+        let part = turn.part();
+        let place = self.place(part, &section, end, lossy);
+        if place == Place::None {
+            // Kept, they would let a stream grow without end.
+            turn.core.stats.malformed += 1;
+            return Ok(());
+        }
+        self.take_in(turn, &mut section);
+        match (place, part) {
+            (Place::Head, Part::Request) => self.request(turn, &mut section)?,
+            (Place::Head, Part::Response) => {
+                section.mask(turn.core);
+                self.response(turn, &mut section)?;
+            }
+            (Place::Interim, _) => {
+                section.mask(turn.core);
+                self.open.exchange.interim.push(Interim {
+                    status: section.status().unwrap_or(0),
+                    headers: section.plain_fields(turn.writes()),
+                });
+            }
+            (Place::Trailers | Place::None, _) => {
+                section.mask(turn.core);
+                self.trailers(turn, &mut section)?;
+            }
+        }
+        turn.write_section(self, &section, end)
+    }
+
+    /// Says what is wrong with a section, and counts its fields in the
+    /// budget; without room for them they are forgotten.
+    fn take_in(&mut self, turn: &mut Turn<'_>, section: &mut Section) {
+        let open = &mut self.open;
+        if section.is_broken() {
+            open.note("header section lost");
+        } else if section.has_unknown() {
+            open.note("header fields from before the capture are unknown");
+        }
+        let cost = section.cost();
+        if turn.core.budget.take(cost) {
+            open.charged += cost;
+        } else {
+            turn.core.lose(MissingReason::MemoryLimit, cost);
+            section.forget();
+            open.note("header fields not kept: memory limit");
+        }
+    }
+
+    /// A trailer section, masked.
+    fn trailers(&mut self, turn: &mut Turn<'_>, section: &mut Section) -> io::Result<()> {
+        let part = turn.part();
+        if self.open.body(part).is_none() {
+            self.lost_head(turn)?;
+        }
+        let exchange = &mut self.open.exchange;
+        let place = match part {
+            Part::Request => exchange.request.as_mut().map(|r| &mut r.trailers),
+            Part::Response => exchange.response.as_mut().map(|r| &mut r.trailers),
+        };
+        if let Some(place) = place {
+            *place = section.plain_fields(turn.writes());
+        }
+        Ok(())
+    }
+
+    /// The beginning of a message was lost; what comes is more of it.
+    fn lost_head(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+        let mut section = Section::lost();
+        match turn.part() {
+            Part::Request => self.request(turn, &mut section)?,
+            Part::Response => self.response(turn, &mut section)?,
+        }
+        self.uncertain[turn.direction.index()] = true;
+        self.open.note("header section lost");
+        turn.write_section(self, &section, false)
+    }
+
+    /// A request's header section; masked when it comes back.
+    fn request(&mut self, turn: &mut Turn<'_>, section: &mut Section) -> io::Result<()> {
+        let (writes, scheme) = (turn.writes(), turn.conv.scheme());
+        self.websocket = section.wants_websocket();
+        let (open, core, origin) = (&mut self.open, &mut *turn.core, &turn.origin);
+        open.exchange.times.request_start = Some(origin.time);
+        if open.exchange.process.is_none() {
+            open.exchange.process = origin.process.cloned();
+            open.exchange.tid = origin.tid;
+            open.exchange.thread = origin.thread.to_vec();
+        }
+        let masks = core.config.redact.is_some();
+        open.exchange.request = Some(section.request(scheme, writes || masks));
+        open.judge(core, false);
+        if section.mask(core) {
+            let plain = open
+                .exchange
+                .request
+                .replace(section.request(scheme, writes));
+            if open.verdict == Verdict::Undecided {
+                open.plain = plain.map(Box::new);
+            }
+        }
+        open.watch(core, Part::Request);
+        if open.verdict == Verdict::Keep {
+            core.request(&open.exchange)?;
+        }
+        if open.is_wanted() && open.exchange.response.is_none() {
+            core.await_response(turn.conv.info.key, u64::from(self.id));
+        }
+        turn.flush(self)
+    }
+
+    /// A final response's header section, masked.
+    fn response(&mut self, turn: &mut Turn<'_>, section: &mut Section) -> io::Result<()> {
+        // What was lost before it began was not of it.
+        if let Some(requests) = turn.conv.requests {
+            self.uncertain[requests.other().index()] = false;
+        }
+        let open = &mut self.open;
+        let mut response = section.response(turn.writes());
+        response.interim = match open.exchange.response.take() {
+            Some(unread) => unread.interim,
+            None => std::mem::take(&mut open.exchange.interim),
+        };
+        let request = open.exchange.request.as_ref();
+        let connect = request.is_some_and(|r| r.method == b"CONNECT");
+        if connect && (200..300).contains(&response.status) {
+            self.tunnel = true;
+            open.exchange.upgraded_to = Some(if self.websocket {
+                Upgrade::WebSocket
+            } else {
+                Upgrade::Tunnel
+            });
+        }
+        open.exchange.times.response_start = Some(turn.origin.time);
+        open.exchange.response = Some(response);
+        open.exchange.info = turn.conv.info.clone();
+        open.judge(turn.core, false);
+        if !self.tunnel {
+            open.watch(turn.core, Part::Response);
+        } else if self.websocket {
+            open.begin_websocket(turn.core)?;
+        }
+        turn.flush(self)
+    }
+
+    /// The request that a server makes up for its stream.
+    pub(super) fn promised(&mut self, turn: &mut Turn<'_>, mut section: Section) -> io::Result<()> {
+        if self.open.exchange.request.is_some() {
+            return Ok(());
+        }
+        self.take_in(turn, &mut section);
+        self.open.note("pushed by the server");
+        self.open.request_done = true;
+        self.open.exchange.times.request_end = Some(turn.origin.time);
+        self.request(turn, &mut section)?;
+        turn.write_promise(self, &section)
+    }
+
+    /// Bytes of a body. `more`: those that follow are of the same frame.
+    pub(super) fn body(&mut self, turn: &mut Turn<'_>, bytes: &[u8], more: bool) -> io::Result<()> {
+        let part = turn.part();
+        if self.tunnel {
+            self.tunnelled(turn, bytes.len() as u64, Input::Bytes(bytes))?;
+            return turn.write_data(self, bytes, more);
+        }
+        if self.open.body(part).is_none() && self.uncertain[turn.direction.index()] {
+            self.lost_head(turn)?;
+        }
+        if self.has_ended(part) || self.open.body(part).is_none() {
+            // Before the message, or after its end.
+            turn.pass_over(bytes.len());
+            return Ok(());
+        }
+        self.open.body_bytes(turn.core, part, bytes);
+        turn.write_data(self, bytes, more)
+    }
+
+    /// Bytes of a body that are not there.
+    pub(super) fn body_gap(
+        &mut self,
+        turn: &mut Turn<'_>,
+        length: u64,
+        reason: MissingReason,
+    ) -> io::Result<()> {
+        let part = turn.part();
+        if self.tunnel {
+            let lost = &mut self.open.exchange.lost_bytes;
+            *lost = lost.saturating_add(length);
+            self.tunnelled(turn, length, Input::Gap(length, reason))?;
+        } else if self.has_ended(part) {
+            return Ok(());
+        } else {
+            self.open.body_gap(turn.core, part, length, reason);
+        }
+        turn.write_gap(self, length, reason)
+    }
+
+    /// Bytes of somebody else, or missing ones of them.
+    fn tunnelled(&mut self, turn: &mut Turn<'_>, length: u64, input: Input<'_>) -> io::Result<()> {
+        let (open, outward) = (&mut self.open, turn.outward());
+        if open.websocket.is_none() {
+            let count = &mut turn.core.stats.tunnel_bytes;
+            *count = count.saturating_add(length);
+        }
+        if let Some(count) = open.exchange.tunnel_bytes.get_mut(outward.index()) {
+            *count = count.saturating_add(length);
+        }
+        open.websocket_input(turn.core, outward, turn.origin.time, input)
+    }
+
+    /// Frames of the connection are missing that may have been of this stream.
+    pub(super) fn frames_missing(&mut self, turn: &Turn<'_>) {
+        self.uncertain[turn.direction.index()] = true;
+        self.open.websocket_hole(turn.outward());
+        self.open.note("frames of the connection are missing");
+    }
+
+    /// The end of a message, by a DATA frame or with a header section.
+    pub(super) fn end_of_message(&mut self, turn: &mut Turn<'_>, by_data: bool) -> io::Result<()> {
+        if by_data {
+            turn.write_end(self)?;
+        }
+        let (part, time) = (turn.part(), turn.origin.time);
+        let uncertain = self.uncertain[turn.direction.index()];
+        let open = &mut self.open;
+        open.websocket_input(turn.core, turn.outward(), time, Input::End)?;
+        open.body_end(turn.core, part, uncertain);
+        let times = &mut open.exchange.times;
+        match part {
+            Part::Request => {
+                open.request_done = true;
+                times.request_end = Some(time);
+            }
+            Part::Response => {
+                open.response_done = true;
+                times.response_end = Some(time);
+            }
+        }
+        Ok(())
+    }
+
+    /// How it ends by a reset from the end that sends `part`.
+    pub(super) fn reset_ending(&self, part: Part, code: u32) -> Option<Ending> {
+        let open = &self.open;
+        if part == Part::Request && open.request_done && has_all(&open.exchange) {
+            // It did not wait for the frame that ends the stream.
+            return None;
+        }
+        // A server that has answered may refuse the rest of the request
+        // (RFC 9113 8.1).
+        let refused = open.response_done && code == 0;
+        Some(if refused {
+            Ending::Closed
+        } else {
+            Ending::Reset
+        })
+    }
+
+    /// Gives out the exchange, as it is.
+    pub(super) fn finish(
+        mut self: Box<Self>,
+        turn: &mut Turn<'_>,
+        ending: Option<Ending>,
+    ) -> io::Result<()> {
+        turn.write_rest(&mut self)?;
+        let open = &mut self.open;
+        open.exchange.info = turn.conv.info.clone();
+        if open.exchange.request.is_none() {
+            open.note("request not seen");
+            open.request_done = true;
+        }
+        open.judge(turn.core, true);
+        for direction in [Direction::Send, Direction::Receive] {
+            open.websocket_input(turn.core, direction, turn.core.now, Input::End)?;
+        }
+        if !open.request_done {
+            open.body_end(turn.core, Part::Request, true);
+        }
+        if !open.response_done && open.exchange.response.is_some() {
+            // A client that has all that Content-Length says may go before it
+            // reads the frame that ends the stream.
+            let whole = ending.is_none() && has_all(&open.exchange);
+            open.response_done = whole;
+            open.body_end(turn.core, Part::Response, !whole);
+        }
+        let answered = open.response_done && open.exchange.response.is_some();
+        let whole = open.request_done && answered && !open.truncated;
+        open.exchange.state = match ending {
+            None if whole => Ending::Complete,
+            None => turn.conv.ending.unwrap_or(Ending::Closed),
+            Some(ending) => ending,
+        };
+        turn.flush(&mut self)?;
+        let open = &self.open;
+        turn.core.budget.give(open.charged + open.held_bytes);
+        turn.core.exchange(&open.exchange, open.verdict)
+    }
+}
+
+/// Whether a response's body has the length that its head says.
+fn has_all(exchange: &Exchange) -> bool {
+    let Some(response) = &exchange.response else {
+        return false;
+    };
+    let said = response.headers.get("content-length");
+    let said: Option<u64> = said.and_then(|v| std::str::from_utf8(v).ok()?.parse().ok());
+    said == Some(response.body.encoded_size) && response.body.missing.is_empty()
+}

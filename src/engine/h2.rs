@@ -26,10 +26,10 @@ use self::streams::Stream;
 use self::wire::Out;
 use super::conversation::{Conversation, Protocol};
 use super::core::Core;
+use super::open::Open;
 use super::side;
 use crate::event::{Direction, Timestamp};
 use crate::exchange::{Exchange, Request, State as Ending};
-use crate::filter::Verdict;
 use crate::flow::{Item, Origin, Piece};
 use crate::http::h2::{Found, PREFACE, Wanted, find};
 
@@ -109,14 +109,11 @@ impl H2 {
         newer || self.lossy && !self.ended.contains(&id)
     }
 
-    /// The exchange of a stream, if it is wanted and has not ended.
-    pub(super) fn pending(&self, id: u64) -> Option<&Exchange> {
-        let stream = self.streams.get(&u32::try_from(id).ok()?)?;
-        let open = &stream.open;
+    /// The exchange of a stream that has asked for something.
+    pub(super) fn pending(&self, id: u64) -> Option<&Open> {
+        let open = &self.streams.get(&u32::try_from(id).ok()?)?.open;
         // The identifier may be that of another stream by now, if some were lost.
-        let asked = open.exchange.request.is_some();
-        let wanted = open.verdict == Verdict::Keep && open.lasts() && asked;
-        wanted.then_some(&open.exchange)
+        open.exchange.request.is_some().then_some(open)
     }
 
     /// Ends that are not handed over yet come after all that was written anew.

@@ -300,6 +300,10 @@ pub struct Interim {
     pub headers: Fields,
 }
 
+/// Stands for the method or the target of a request of HTTP/2 that is not known,
+/// because it refers to what was said before the connection was joined.
+pub const UNKNOWN: &[u8] = b"<unknown>";
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -327,6 +331,7 @@ pub struct Request {
 impl Request {
     /// `https://example.com/x`: scheme, authority and path, with the target
     /// as it is if it is in absolute-form; for CONNECT the authority alone.
+    /// What is not known of it (HTTP/2 joined late) is `<unknown>`.
     #[must_use]
     pub fn url(&self) -> Vec<u8> {
         self.url_parts().concat()
@@ -335,17 +340,30 @@ impl Request {
     /// The pieces that make up [`Request::url`], for outputs that need no
     /// copy of it.
     #[must_use]
-    pub fn url_parts(&self) -> [&[u8]; 4] {
-        if self.method == b"CONNECT" || !self.target.starts_with(b"/") && self.target != b"*" {
-            return [&[], &[], &[], &self.target];
+    pub fn url_parts(&self) -> [&[u8]; 5] {
+        let unknown = self.target == UNKNOWN && self.version == Version::Http2;
+        let in_full = !self.target.starts_with(b"/") && self.target != b"*" && !unknown;
+        if self.method == b"CONNECT" || in_full {
+            return [&[], &[], &[], &[], &self.target];
         }
-        let host = self.host.as_deref().unwrap_or_default();
-        let path: &[u8] = if self.target == b"*" {
-            b""
-        } else {
-            &self.target
+        let (slash, path): (&[u8], &[u8]) = match self.target.as_slice() {
+            b"*" => (b"", b""),
+            // A path it is.
+            target if unknown => (b"/", target),
+            target => (b"", target),
         };
-        [self.scheme.as_bytes(), b"://", host, path]
+        let host = match &self.host {
+            Some(host) => host,
+            None if self.has_unknown_fields() => UNKNOWN,
+            None => b"",
+        };
+        [self.scheme.as_bytes(), b"://", host, slash, path]
+    }
+
+    /// Whether one of its fields has a name that is not known: any may be it.
+    fn has_unknown_fields(&self) -> bool {
+        let mut names = self.headers.iter().map(|(name, _)| name);
+        self.version == Version::Http2 && names.any(|name| name.starts_with(b"<unknown:"))
     }
 }
 
@@ -436,5 +454,30 @@ impl Exchange {
             .request_start
             .or(self.times.response_start)
             .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::samples;
+
+    #[test]
+    fn a_url_says_what_is_not_known_of_it() {
+        let mut request = samples::request("GET", "https", "a:1", "/x");
+        let url = |request: &Request| String::from_utf8(request.url()).unwrap();
+        assert_eq!(url(&request), "https://a:1/x");
+        request.version = Version::Http2;
+        request.target = UNKNOWN.to_vec();
+        assert_eq!(url(&request), "https://a:1/<unknown>");
+        request.host = None;
+        assert_eq!(url(&request), "https:///<unknown>");
+        request.headers.push(b"<unknown:62>", b"<unknown:62>");
+        assert_eq!(url(&request), "https://<unknown>/<unknown>");
+        request.target = b"/x".to_vec();
+        assert_eq!(url(&request), "https://<unknown>/x");
+        request.target = b"*".to_vec();
+        request.host = Some(b"a".to_vec());
+        assert_eq!(url(&request), "https://a");
     }
 }

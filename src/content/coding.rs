@@ -340,6 +340,14 @@ pub enum Outcome {
     Broken,
 }
 
+/// Whether there are codings and all of them can be undone: of a body that is
+/// broken all the same the bytes are what came before that.
+#[must_use]
+pub fn are_known<S: AsRef<str>>(encodings: &[S]) -> bool {
+    let is_known = |name: &S| Coding::from_name(name.as_ref()).is_some();
+    (1..=MOST).contains(&encodings.len()) && encodings.iter().all(is_known)
+}
+
 /// What a body gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoded {

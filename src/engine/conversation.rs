@@ -244,6 +244,7 @@ impl Conversation {
         if self.protocol.is_muted() {
             return Ok(());
         }
+        core.at = item.origin.time;
         if self.h2.is_some() {
             return self.h2_item(core, direction, item);
         }
@@ -366,19 +367,20 @@ impl Conversation {
         self.resume(core)
     }
 
-    /// Gives out an exchange that is wanted and has not ended.
+    /// Gives out an exchange that has not ended, if it is wanted by now.
     pub(super) fn pending(&mut self, core: &mut Core, ordinal: u64) -> io::Result<()> {
-        if let Some(h2) = &self.h2 {
-            return match h2.pending(ordinal) {
-                Some(exchange) => core.give_pending(exchange),
-                None => Ok(()),
-            };
-        }
-        if let Some(open) = self.open(ordinal)
-            && open.verdict == Verdict::Keep
-            && open.lasts()
-        {
-            core.give_pending(&open.exchange)?;
+        let key = self.info.key;
+        let open = match &self.h2 {
+            Some(h2) => h2.pending(ordinal),
+            None => self.open(ordinal).map(|open| &*open),
+        };
+        let Some(open) = open.filter(|open| open.lasts()) else {
+            return Ok(());
+        };
+        match open.verdict {
+            Verdict::Keep => core.give_pending(&open.exchange)?,
+            Verdict::Undecided => core.await_verdict(key, ordinal),
+            Verdict::Drop | Verdict::Lacks => {}
         }
         Ok(())
     }

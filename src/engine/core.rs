@@ -67,6 +67,8 @@ pub(super) struct Core {
     pub(super) budget: Budget,
     /// The latest time of any event or tick.
     pub(super) now: Timestamp,
+    /// When what is looked at happened: bytes may have waited for others.
+    pub(super) at: Timestamp,
     pub(super) muted: Vec<ConnectionKey>,
     /// Exchanges that were given a second to end: when that is over, and which
     /// they are.
@@ -90,6 +92,7 @@ impl Core {
             stats: Stats::default(),
             budget: Budget::new(config.memory_limit),
             now: Timestamp::default(),
+            at: Timestamp::default(),
             muted: Vec::new(),
             pending: VecDeque::new(),
             failed: None,
@@ -99,6 +102,12 @@ impl Core {
             judge: None,
             config,
         }
+    }
+
+    /// It is `now`, or later.
+    pub(super) fn pass(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+        self.at = self.now;
     }
 
     /// What the filter says.
@@ -136,10 +145,20 @@ impl Core {
         Ok(())
     }
 
-    /// Looks at an exchange again when it has had time to end.
+    /// Looks at an exchange, whose request is being read, again when it has
+    /// had time to end.
     pub(super) fn await_response(&mut self, key: ConnectionKey, ordinal: u64) {
+        self.look_again(key, ordinal, self.at);
+    }
+
+    /// Looks at it once more, as the filter has not decided yet.
+    pub(super) fn await_verdict(&mut self, key: ConnectionKey, ordinal: u64) {
+        self.look_again(key, ordinal, self.now);
+    }
+
+    fn look_again(&mut self, key: ConnectionKey, ordinal: u64, since: Timestamp) {
         if self.wants.pending && self.pending.len() < PENDING_LIMIT {
-            let due = Timestamp(self.now.0.saturating_add(PENDING_AFTER));
+            let due = Timestamp(since.0.saturating_add(PENDING_AFTER));
             self.pending.push_back((due, key, ordinal));
         }
     }

@@ -30,6 +30,7 @@ use self::turn::Turn;
 use self::wire::Out;
 use super::conversation::{Conversation, Protocol};
 use super::core::Core;
+use super::open::Open;
 use super::side;
 use crate::event::Direction;
 use crate::exchange::{Exchange, Request, State as Ending};
@@ -80,8 +81,8 @@ impl H2 {
         }
     }
 
-    /// The exchange of a stream, if it is wanted and has not ended.
-    pub(super) fn pending(&self, id: u64) -> Option<&Exchange> {
+    /// The exchange of a stream that has asked for something.
+    pub(super) fn pending(&self, id: u64) -> Option<&Open> {
         self.streams.pending(id)
     }
 

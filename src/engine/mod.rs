@@ -105,6 +105,7 @@ impl Engine {
     /// Takes one event. An error is a sink's.
     pub fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         self.core.now = self.core.now.max(event.time);
+        self.core.at = event.time;
         self.table.event(&mut self.core, event)?;
         self.table.expire_often(&mut self.core)
     }
@@ -112,7 +113,7 @@ impl Engine {
     /// Lets time pass: gives up on holes, on requests that do not come;
     /// flushes the sinks. To be called at least every 100 ms.
     pub fn tick(&mut self, now: Timestamp) -> io::Result<()> {
-        self.core.now = self.core.now.max(now);
+        self.core.pass(now);
         self.table.expire(&mut self.core)?;
         self.table.pending(&mut self.core)?;
         self.core.tick()
@@ -120,7 +121,7 @@ impl Engine {
 
     /// A process has ended: closes what only it could close (TLS objects).
     pub fn process_ended(&mut self, pid: u32, now: Timestamp) -> io::Result<()> {
-        self.core.now = self.core.now.max(now);
+        self.core.pass(now);
         self.table.process_ended(&mut self.core, pid)
     }
 
@@ -135,7 +136,7 @@ impl Engine {
     /// Ends the run: gives out every open exchange with its state and
     /// finishes the sinks.
     pub fn finish(&mut self, now: Timestamp) -> io::Result<()> {
-        self.core.now = self.core.now.max(now);
+        self.core.pass(now);
         let result = self.table.finish(&mut self.core);
         debug_assert!(result.is_err() || self.core.budget.used() == 0);
         result.and(self.core.finish())

@@ -287,7 +287,7 @@ impl Open {
         }
         let way = direction(&self.exchange, part);
         let mut message = make(self.watches.messages, way);
-        message.time = core.now;
+        message.time = core.at;
         core.message(&self.exchange, &message);
     }
 }

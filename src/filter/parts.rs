@@ -30,7 +30,7 @@ pub enum PatternError {
     #[error("a path begins with a slash: write '/api/*', or '*/login' for one further down")]
     Path,
     /// Not a status, a class or a range.
-    #[error("a status is three digits, a class or a range: write 404, 5xx or 400-499")]
+    #[error("a status is three digits, a class (1xx to 5xx) or a range: write 404, 5xx or 400-499")]
     Status,
     /// A range whose end is before its beginning.
     #[error("the range ends before it begins: write the lower status first, as in 400-499")]
@@ -107,10 +107,11 @@ impl FromStr for StatusRange {
     }
 }
 
-/// First and last status of `404` or `4xx`.
+/// First and last status of `404` or `4xx`. There are no further classes
+/// (RFC 9110 15), but single statuses that servers have made up (999).
 fn bounds(text: &str) -> Result<(u16, u16), PatternError> {
     match text.as_bytes() {
-        [class @ b'1'..=b'9', b'x' | b'X', b'x' | b'X'] => {
+        [class @ b'1'..=b'5', b'x' | b'X', b'x' | b'X'] => {
             let low = u16::from(class - b'0') * 100;
             Ok((low, low + 99))
         }

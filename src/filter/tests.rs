@@ -132,7 +132,7 @@ fn statuses_are_single_classes_or_ranges() {
     assert!(status("400-499").unwrap().contains(450));
     assert!(status("4xx-5xx").unwrap().contains(599));
     for bad in [
-        "", "4", "40x", "4000", "0xx", "099", "-", "400-", "-400", "40 ", "+40",
+        "", "4", "40x", "4000", "0xx", "6xx", "099", "-", "400-", "-400", "40 ", "+40",
     ] {
         assert_eq!(status(bad), Err(PatternError::Status), "{bad}");
     }

@@ -27,7 +27,7 @@ use crate::process::Process;
 use crate::tls_flow::TlsFlow;
 
 mod flow;
-mod grpc;
+pub(super) mod grpc;
 mod message;
 mod parts;
 pub(super) mod value;
@@ -125,7 +125,7 @@ impl Sink for Json {
         head(w, exchange, "exchange", exchange.state, &mut self.facts);
         request(w, exchange, Progress::Whole);
         response(w, exchange);
-        grpc::push(w, exchange);
+        grpc::push(w, ",\"grpc\":", exchange);
         timing(w, &exchange.times);
         tail(w, exchange);
         self.line_done()

@@ -18,7 +18,7 @@ pub mod pcapng;
 pub mod text;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 /// What a sink wants to be given; the engine does no work for what nobody
 /// wants.

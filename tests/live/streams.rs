@@ -93,7 +93,7 @@ fn calls_are_told_with_their_messages_and_status() {
         assert_eq!(client.line(), data);
         for arrow in ["↓", "↑"] {
             let size = data.len();
-            let line = format!("{arrow} grpc #1.1       {size} B  shop.Stock/Find\n");
+            let line = format!("{arrow} grpc   #1.1       {size} B  shop.Stock/Find\n");
             seen(&text, "out.txt", &line);
         }
     }

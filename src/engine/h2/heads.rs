@@ -2,13 +2,9 @@
 //! target and status (RFC 9113 8.3), the others stay fields.
 
 use crate::engine::core::Core;
-use crate::exchange::{Body, Fields, Request, Response, Version};
+use crate::exchange::{Body, Fields, Request, Response, UNKNOWN, Version};
 use crate::http::framing::Facts;
 use crate::http::hpack::{Decoder, encode_literal};
-
-/// Stands for a pseudo-field that is not known: it was inserted into the
-/// table before the connection was joined, or is missing.
-const UNKNOWN: &[u8] = b"<unknown>";
 
 /// Masks the password in `user:password@host`. Gives whether there is one.
 fn mask_password(authority: &mut [u8]) -> bool {

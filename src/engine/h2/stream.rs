@@ -60,13 +60,10 @@ impl Stream {
         self.open.exchange.request.is_none() && self.open.response_done
     }
 
-    /// The exchange, if it is wanted and has not ended.
-    pub(super) fn pending(&self) -> Option<&Exchange> {
-        let open = &self.open;
+    /// What it shows, if it has asked for something.
+    pub(super) fn pending(&self) -> Option<&Open> {
         // The identifier may be that of another stream by now, if some were lost.
-        let asked = open.exchange.request.is_some();
-        let wanted = open.verdict == Verdict::Keep && open.lasts() && asked;
-        wanted.then_some(&open.exchange)
+        self.open.exchange.request.is_some().then_some(&self.open)
     }
 
     /// What a section is that comes next. `end`: with the end of the stream's

@@ -12,9 +12,9 @@ use super::heads::Section;
 use super::stream::Stream;
 use super::turn::Turn;
 use crate::engine::conversation::PATIENCE;
-use crate::engine::open::Part;
+use crate::engine::open::{Open, Part};
 use crate::event::{MissingReason, Timestamp};
-use crate::exchange::{Exchange, State as Ending};
+use crate::exchange::State as Ending;
 use crate::flow::Origin;
 use crate::http::h2::error_note;
 
@@ -71,8 +71,8 @@ impl Streams {
         !self.lingering.is_empty()
     }
 
-    /// The exchange of a stream, if it is wanted and has not ended.
-    pub(super) fn pending(&self, id: u64) -> Option<&Exchange> {
+    /// What a stream shows, if it has asked for something.
+    pub(super) fn pending(&self, id: u64) -> Option<&Open> {
         self.map.get(&u32::try_from(id).ok()?)?.pending()
     }
 

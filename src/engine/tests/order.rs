@@ -1,9 +1,10 @@
 //! Events out of order, late partners, late joins, filters by time.
 
-use super::support::{Rig, info};
+use super::support::{MS, Rig, info};
 use crate::engine::Config;
 use crate::event::Direction::{Receive, Send};
-use crate::event::{Action, Endpoint, Source};
+use crate::event::{Action, Endpoint, Source, Timestamp};
+use crate::filter::Filter;
 
 #[test]
 fn a_response_may_come_before_its_request() {
@@ -257,4 +258,44 @@ fn a_response_that_lasts_is_given_out_with_its_status() {
     rig.receive(b"defghi");
     rig.finish();
     assert_eq!(pending(&rig).len(), 1);
+}
+
+#[test]
+fn what_the_filter_decides_late_is_given_out_when_it_has() {
+    let filter = Filter {
+        statuses: vec!["200".parse().unwrap()],
+        ..Filter::default()
+    };
+    let config = Config {
+        filter,
+        ..Config::default()
+    };
+    let mut rig = Rig::with(config, info(1, true));
+    rig.send(b"GET /1 HTTP/1.1\r\n\r\n");
+    rig.wait(1500);
+    assert!(rig.out.borrow().pending.is_empty());
+    rig.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+    rig.wait(1000);
+    assert_eq!(rig.out.borrow().pending.len(), 1);
+    rig.wait(5000);
+    assert_eq!(rig.out.borrow().pending.len(), 1);
+    rig.finish();
+}
+
+#[test]
+fn a_second_and_a_message_are_of_the_time_when_it_happened() {
+    let mut rig = Rig::new();
+    // Time has passed before the events are looked at.
+    rig.wait(700);
+    rig.now -= 700 * MS;
+    let asked = rig.now;
+    rig.send(b"GET /1 HTTP/1.1\r\n\r\n");
+    rig.receive(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n");
+    rig.now += MS;
+    rig.receive(b"data: 1\n\n");
+    rig.now += 699 * MS;
+    rig.wait(300);
+    let out = rig.out.borrow();
+    assert_eq!(out.pending.len(), 1);
+    assert_eq!(out.message_times, [Timestamp(asked + MS)]);
 }

@@ -27,6 +27,7 @@ pub(super) struct Out {
     pub(super) pending: Vec<Exchange>,
     /// Number, direction, kind and data of each message.
     pub(super) messages: Vec<String>,
+    pub(super) message_times: Vec<Timestamp>,
     pub(super) flows: Vec<TlsFlow>,
     /// Numbers of exchanges that are upgraded, and all messages with their
     /// states.
@@ -53,6 +54,7 @@ impl Sink for Recorder {
         let (n, way, kind) = (message.number, message.direction, message.kind.name());
         let (data, state) = (text(message.data), message.state.name());
         let mut out = self.0.borrow_mut();
+        out.message_times.push(message.time);
         out.messages.push(format!("{n} {way:?} {kind} {data}"));
         out.told.push(format!("{n} {way:?} {kind} {state} {data}"));
         Ok(())

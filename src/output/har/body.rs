@@ -1,7 +1,11 @@
-//! Bodies: `postData` and `content`.
+//! Bodies: `postData` and `content`, with what JSON's `body` says beside them.
 
+use super::super::json::grpc;
 use super::super::json::value::Writer;
 use super::{message, words};
+use crate::content::coding;
+use crate::content::media::MediaType;
+use crate::content::multipart;
 use crate::exchange::{Body, BodyState, Fields, Request, Response};
 
 /// Forms up to so many bytes are listed by parameter too: a parameter takes
@@ -18,15 +22,49 @@ pub(super) fn post_data(w: &mut Writer, request: &Request) {
     w.raw(",\"postData\":{\"mimeType\":");
     words::push(w, mime);
     let is_form = essence(mime).eq_ignore_ascii_case(b"application/x-www-form-urlencoded");
-    if is_form && body.state == BodyState::Complete && body.bytes.len() <= FORM {
-        w.raw(",\"params\":");
-        message::parameters(w, &body.bytes);
+    if body.state == BodyState::Complete && body.bytes.len() <= FORM {
+        if is_form {
+            w.raw(",\"params\":");
+            message::parameters(w, &body.bytes);
+        } else {
+            parts(w, body, mime);
+        }
     }
     // HAR 1.2 has no encoding here. One that is left out would be taken for
     // the text itself, so the name says that it is our own.
     text(w, body, mime, ",\"_encoding\":\"base64\"");
     rest(w, body);
     w.raw("}");
+}
+
+/// `,"params":…` of a form of several parts: what is in files is in the text
+/// alone.
+fn parts(w: &mut Writer, body: &Body, mime: &[u8]) {
+    let boundary = MediaType::parse(mime).and_then(|media| media.boundary());
+    let form = boundary.and_then(|boundary| multipart::parse(&body.bytes, &boundary));
+    let Some(form) = form else {
+        return;
+    };
+    w.raw(",\"params\":");
+    w.list(form.parts.iter(), |w, part| {
+        w.raw("{\"name\":");
+        words::push(w, part.name.as_deref().unwrap_or_default());
+        match &part.filename {
+            Some(filename) => {
+                w.raw(",\"fileName\":");
+                words::push(w, filename);
+            }
+            None => {
+                w.raw(",\"value\":");
+                words::push(w, body.bytes.get(part.range.clone()).unwrap_or_default());
+            }
+        }
+        if let Some(kind) = part.content_type() {
+            w.raw(",\"contentType\":");
+            words::push(w, kind);
+        }
+        w.raw("}");
+    });
 }
 
 /// `,"content":…`.
@@ -103,6 +141,18 @@ fn rest(w: &mut Writer, body: &Body) {
         w.raw(",\"_missing\":");
         w.missing(&body.missing);
     }
+    if let Some(messages) = &body.messages {
+        w.raw(",\"_messages\":");
+        grpc::list(w, messages);
+        if messages.unlisted() > 0 {
+            w.raw(",\"_message_count\":");
+            w.number(messages.count);
+        }
+        if let Some(trailers) = &messages.trailers {
+            w.raw(",\"_trailers\":");
+            message::fields(w, trailers);
+        }
+    }
     let kept = body.bytes.len();
     let comment = match body.state {
         BodyState::Complete if body.size.is_none() && !body.encodings.is_empty() => {
@@ -110,7 +160,14 @@ fn rest(w: &mut Writer, body: &Body) {
         }
         BodyState::Complete => return,
         BodyState::Cut => format!("the first {kept} bytes (--max-body)"),
+        BodyState::Lost if body.missing.is_empty() => {
+            format!("the first {kept} bytes: it ended before all of it had come")
+        }
         BodyState::Lost => format!("the first {kept} bytes, the rest is lost"),
+        BodyState::Undecodable if kept > 0 && coding::are_known(&body.encodings) => {
+            let codings = body.encodings.join(", ");
+            format!("the first {kept} bytes, the rest could not be decoded: {codings}")
+        }
         BodyState::Undecodable => format!("could not be decoded: {}", body.encodings.join(", ")),
     };
     w.raw(",\"comment\":");

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::super::json::grpc;
 use super::super::json::value::Writer;
 use super::{message, words};
 use crate::event::{Direction, Endpoint, Timestamp};
@@ -207,6 +208,7 @@ fn about(w: &mut Writer, exchange: &Exchange) {
         w.number_or_null(bytes(Direction::Receive));
         w.raw("}");
     }
+    grpc::push(w, ",\"_grpc\":", exchange);
     w.raw(",\"_lost_bytes\":");
     w.number(exchange.lost_bytes);
     w.raw(",\"_notes\":");
@@ -222,6 +224,8 @@ fn comment(exchange: &Exchange) -> Option<String> {
     let mut parts: Vec<Cow<'_, str>> = Vec::new();
     match exchange.state {
         State::Complete => {}
+        // Of HTTP/2 a note says that it was the stream.
+        State::Reset if has_reset_stream(exchange) => {}
         State::Reset => parts.push("the connection was reset".into()),
         State::Closed => parts.push("the connection ended early".into()),
         State::Open => parts.push("still running when the capture ended".into()),
@@ -231,6 +235,12 @@ fn comment(exchange: &Exchange) -> Option<String> {
     }
     parts.extend(exchange.notes.iter().map(|note| Cow::Borrowed(*note)));
     (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Whether it was the stream that was reset, not the connection.
+pub(super) fn has_reset_stream(exchange: &Exchange) -> bool {
+    let mut notes = exchange.notes.iter();
+    notes.any(|note| note.starts_with("stream reset"))
 }
 
 /// The process, as its thread was.

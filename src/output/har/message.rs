@@ -2,7 +2,7 @@
 
 use super::super::json::value::Writer;
 use super::url::{Url, query_of};
-use super::{body, cookie, words};
+use super::{body, cookie, entry, words};
 use crate::exchange::{Exchange, Fields, State};
 
 /// `request`. HAR wants one even if none was seen: then there is no method,
@@ -61,6 +61,9 @@ pub(super) fn response(w: &mut Writer, exchange: &Exchange) {
         ));
         w.string(match exchange.state {
             State::Complete => "no response was seen",
+            State::Reset if entry::has_reset_stream(exchange) => {
+                "no response was seen: the stream was reset"
+            }
             State::Reset => "no response was seen: the connection was reset",
             State::Closed => "no response was seen: the connection ended",
             State::Open => "no response was seen: the capture ended first",

@@ -344,3 +344,56 @@ fn a_hundred_thousand_exchanges_take_no_more_room_than_ten() {
     assert!(most < ENOUGH + 4096, "{most} at once");
     assert!(sink.writer.buffer.capacity() <= 4 * ENOUGH);
 }
+
+#[test]
+fn the_parts_of_a_form_are_its_parameters() {
+    let form = b"--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1 2\r\n\
+        --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x.png\"\r\n\
+        Content-Type: image/png\r\n\r\n\x89PNG\r\n--b--\r\n";
+    let mut exchange = samples::served();
+    let request = exchange.request.as_mut().unwrap();
+    let kind = b"multipart/form-data; boundary=b";
+    request.headers.push(b"Content-Type", kind);
+    request.body = samples::body(form);
+    let entry = entry(&exchange);
+    let data = &entry["request"]["postData"];
+    assert_eq!(
+        data["params"],
+        json!([
+            {"name": "a", "value": "1 2"},
+            {"name": "f", "fileName": "x.png", "contentType": "image/png"},
+        ])
+    );
+    assert_eq!(data["_encoding"], "base64");
+}
+
+#[test]
+fn a_call_of_grpc_has_its_status_and_its_messages() {
+    let entry = entry(&samples::grpc());
+    let call = &entry["_grpc"];
+    assert_eq!(
+        (&call["method"], &call["status_name"]),
+        (&"Find".into(), &"NOT_FOUND".into())
+    );
+    let sent = &entry["request"]["postData"]["_messages"];
+    assert_eq!(sent.as_array().unwrap().len(), 3);
+    assert_eq!(entry["response"]["content"]["_messages"], json!([]));
+}
+
+#[test]
+fn what_ended_early_is_told_from_what_was_lost() {
+    let mut exchange = samples::h2();
+    exchange.state = crate::exchange::State::Reset;
+    exchange.notes = vec!["stream reset: CANCEL"];
+    let body = &mut exchange.response.as_mut().unwrap().body;
+    body.state = crate::exchange::BodyState::Lost;
+    let reset = entry(&exchange);
+    assert_eq!(reset["comment"], "stream reset: CANCEL");
+    assert_eq!(
+        reset["response"]["content"]["comment"],
+        "the first 18 bytes: it ended before all of it had come"
+    );
+    exchange.response = None;
+    let error = &entry(&exchange)["response"]["_error"];
+    assert_eq!(error, "no response was seen: the stream was reset");
+}

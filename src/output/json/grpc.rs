@@ -1,19 +1,18 @@
-//! `grpc` of an exchange, and `messages` of a body.
+//! `grpc` of an exchange, and `messages` of a body: in JSON, and in HAR where
+//! their names begin with an underscore.
 
 use super::value::Writer;
-use crate::exchange::{Body, Exchange};
+use crate::exchange::{Body, BodyMessages, Exchange};
 use crate::output::call::Call;
 
-/// Appends `grpc`, if the exchange is a call.
-pub(super) fn push(w: &mut Writer, exchange: &Exchange) {
+/// Appends `key` and what is known of the call, if the exchange is one.
+pub(in crate::output) fn push(w: &mut Writer, key: &str, exchange: &Exchange) {
     let Some(call) = Call::of(exchange) else {
         return;
     };
+    w.raw(key);
     let (service, method) = call.method.unzip();
-    for (key, value) in [
-        (",\"grpc\":{\"service\":", service),
-        (",\"method\":", method),
-    ] {
+    for (key, value) in [("{\"service\":", service), (",\"method\":", method)] {
         w.raw(key);
         match value {
             Some(value) => w.bytes(value),
@@ -40,6 +39,19 @@ pub(super) fn push_messages(w: &mut Writer, body: &Body) {
         return;
     };
     w.raw(",\"messages\":");
+    list(w, messages);
+    if messages.unlisted() > 0 {
+        w.raw(",\"message_count\":");
+        w.number(messages.count);
+    }
+    if let Some(trailers) = &messages.trailers {
+        w.raw(",\"trailers\":");
+        super::fields(w, trailers);
+    }
+}
+
+/// Appends the list of messages.
+pub(in crate::output) fn list(w: &mut Writer, messages: &BodyMessages) {
     w.list(messages.listed.iter(), |w, message| {
         w.raw("{\"size\":");
         w.number(message.size);
@@ -49,12 +61,4 @@ pub(super) fn push_messages(w: &mut Writer, body: &Body) {
         w.name(if message.complete { "complete" } else { "lost" });
         w.raw("}");
     });
-    if messages.unlisted() > 0 {
-        w.raw(",\"message_count\":");
-        w.number(messages.count);
-    }
-    if let Some(trailers) = &messages.trailers {
-        w.raw(",\"trailers\":");
-        super::fields(w, trailers);
-    }
 }

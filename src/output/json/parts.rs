@@ -2,9 +2,9 @@
 //! of a multipart body.
 
 use super::value::Writer;
-use crate::content::charset;
 use crate::content::media::MediaType;
 use crate::content::multipart::{self, Part};
+use crate::content::{charset, coding};
 use crate::exchange::{Body, BodyState, Fields};
 
 /// Bytes of a part up to which they are written again; those of longer ones
@@ -13,14 +13,15 @@ const SMALL: usize = 4 << 10;
 
 /// Appends `charset` with `text`, and `parts`, if the body has them.
 pub(super) fn push(w: &mut Writer, body: &Body, headers: &Fields) {
+    let broken = body.state == BodyState::Undecodable;
     // An encoded body is of no type.
-    if body.bytes.is_empty() || body.state == BodyState::Undecodable {
+    if body.bytes.is_empty() || broken && !coding::are_known(&body.encodings) {
         return;
     }
     let Some(media) = headers.get("Content-Type").and_then(MediaType::parse) else {
         return;
     };
-    let cut = matches!(body.state, BodyState::Cut | BodyState::Lost);
+    let cut = body.state != BodyState::Complete;
     if body.text().is_none()
         && let Some(label) = media.charset()
         && let Some(name) = charset::name(Some(&label))

@@ -8,7 +8,7 @@ use super::units::push_size;
 use crate::content::grpc::{GrpcEvent, GrpcForm, GrpcFrames, GrpcMessage};
 use crate::content::media::MediaType;
 use crate::content::multipart::{self, Multipart, Part};
-use crate::content::{charset, json_pretty};
+use crate::content::{charset, coding, json_pretty};
 use crate::exchange::{Body, BodyState, Fields};
 use crate::message::{Message, MessageKind};
 use crate::output::escape;
@@ -31,8 +31,7 @@ pub(super) struct Look {
 
 /// Appends a body, indented by two columns; nothing if it is empty.
 pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) {
-    let total = body.size.unwrap_or(body.encoded_size);
-    if body.bytes.is_empty() && total == 0 {
+    if body.bytes.is_empty() && body.encoded_size == 0 {
         return;
     }
     if body.messages.is_some() && push_grpc(out, body, headers, look) {
@@ -40,32 +39,81 @@ pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) 
     }
     let color = look.color;
     let kind = headers.get("Content-Type").unwrap_or_default();
-    let encoded = body.state == BodyState::Undecodable;
+    let decoding = Decoding::of(body);
     let entity = Entity {
         bytes: &body.bytes,
         kind,
-        // What is left of an encoded body is of no type.
-        media: MediaType::parse(kind).filter(|_| !encoded),
-        cut: matches!(body.state, BodyState::Cut | BodyState::Lost),
+        // An encoded body is of no type.
+        media: MediaType::parse(kind).filter(|_| decoding != Decoding::None),
+        cut: body.state != BodyState::Complete,
     };
+    let mut described = false;
     let shown = match entity.multipart() {
         Some(multipart) => {
             push_parts(out, &entity, &multipart, look);
             body.bytes.len()
         }
         None => entity.push(out, look, |out| {
-            remark(out, color, |out| describe(out, body, total, kind));
+            described = true;
+            remark(out, color, |out| describe(out, body, decoding, kind));
         }),
     };
+    push_rest(out, body, decoding, shown, look);
+    if !described && !body.encodings.is_empty() {
+        remark(out, color, |out| push_amount(out, body, decoding));
+    }
+}
+
+/// What was done about a body's content codings.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Decoding {
+    /// There are some, and the bytes are as they were.
+    None,
+    /// The bytes are the beginning of what there is.
+    Begun,
+    /// All of it, or there are none.
+    All,
+}
+
+impl Decoding {
+    fn of(body: &Body) -> Self {
+        let broken = body.state == BodyState::Undecodable;
+        if broken && !coding::are_known(&body.encodings) {
+            Self::None
+        } else if body.encodings.is_empty() || body.size.is_some() {
+            Self::All
+        } else {
+            Self::Begun
+        }
+    }
+}
+
+/// Appends what there is to say of bytes that are not shown. `shown`: how many
+/// of those that are there need no more telling.
+fn push_rest(out: &mut String, body: &Body, decoding: Decoding, shown: usize, look: Look) {
+    let color = look.color;
     let missing: u64 = body.missing.iter().map(|missing| missing.length).sum();
+    let total = match decoding {
+        Decoding::All => body.size.unwrap_or(body.encoded_size),
+        // Of holes in what was encoded nothing is known here.
+        Decoding::Begun => (body.bytes.len() as u64).saturating_add(missing),
+        Decoding::None => body.encoded_size,
+    };
     let more = total
         .saturating_sub(missing)
         .saturating_sub(u64::try_from(shown).unwrap_or(u64::MAX));
-    if more > 0 {
+    let beyond = body.state == BodyState::Cut && decoding == Decoding::Begun;
+    if more > 0 || beyond {
         remark(out, color, |out| {
             out.push_str("… ");
-            push_size(out, more);
-            out.push_str(" more");
+            if more > 0 {
+                push_size(out, more);
+                out.push_str(" more");
+            }
+            if beyond {
+                out.push_str(if more > 0 { ", and " } else { "" });
+                out.push_str("what is beyond --max-body");
+            }
         });
     }
     for missing in &body.missing {
@@ -79,9 +127,15 @@ pub(super) fn push(out: &mut String, body: &Body, headers: &Fields, look: Look) 
             );
         });
     }
-    if encoded {
-        remark(out, color, |out| out.push_str("could not be decoded"));
-    }
+    let word = match body.state {
+        BodyState::Undecodable if decoding == Decoding::Begun && !body.bytes.is_empty() => {
+            "the rest could not be decoded"
+        }
+        BodyState::Undecodable => "could not be decoded",
+        BodyState::Lost if body.missing.is_empty() => "its end did not come",
+        _ => return,
+    };
+    remark(out, color, |out| out.push_str(word));
 }
 
 /// Messages of a gRPC body that are shown.
@@ -152,8 +206,7 @@ pub(super) fn push_events(out: &mut String, events: u64, look: Look) {
 /// Appends a message, indented by two columns.
 pub(super) fn push_message(out: &mut String, message: &Message<'_>, look: Look) {
     let shown = match message.text() {
-        // Those of gRPC are binary by nature.
-        Some(text) if message.kind != MessageKind::Grpc && looks_like_text(text) => {
+        Some(text) if is_readable(message.kind, text) => {
             let start = text.get(..text.floor_char_boundary(TEXT)).unwrap_or(text);
             let json = look.indent_json && start.starts_with(['{', '[']);
             let cut = start.len() as u64 != message.size.unwrap_or_default();
@@ -281,8 +334,19 @@ fn remark(out: &mut String, color: bool, write: impl FnOnce(&mut String)) {
     out.push('\n');
 }
 
+/// Whether a message is shown as the text that it may be taken for.
+pub(super) fn is_readable(kind: MessageKind, text: &str) -> bool {
+    match kind {
+        // Binary by nature.
+        MessageKind::Grpc => false,
+        // Text by what its sender says.
+        MessageKind::Text | MessageKind::Event => true,
+        _ => looks_like_text(text),
+    }
+}
+
 /// Whether text is for reading: few controls, no NUL.
-pub(super) fn looks_like_text(text: &str) -> bool {
+fn looks_like_text(text: &str) -> bool {
     let start = text.as_bytes().get(..TEXT).unwrap_or(text.as_bytes());
     let odd = start
         .iter()
@@ -337,12 +401,31 @@ fn push_kind(out: &mut String, kind: &[u8]) {
 }
 
 /// Type, size and codings of what is not text.
-fn describe(out: &mut String, body: &Body, total: u64, kind: &[u8]) {
+fn describe(out: &mut String, body: &Body, decoding: Decoding, kind: &[u8]) {
     push_kind(out, kind);
     out.push_str(", ");
-    push_size(out, total);
-    for encoding in &body.encodings {
-        out.push_str(", ");
+    push_amount(out, body, decoding);
+}
+
+/// How much it is, and how much it was encoded: `571 B from 160 B of gzip`.
+fn push_amount(out: &mut String, body: &Body, decoding: Decoding) {
+    match decoding {
+        Decoding::All => push_size(out, body.size.unwrap_or(body.encoded_size)),
+        Decoding::Begun => {
+            out.push_str("at least ");
+            push_size(out, body.bytes.len() as u64);
+        }
+        Decoding::None => {}
+    }
+    if body.encodings.is_empty() && decoding != Decoding::None {
+        return;
+    }
+    if decoding != Decoding::None {
+        out.push_str(" from ");
+    }
+    push_size(out, body.encoded_size);
+    for (n, encoding) in body.encodings.iter().enumerate() {
+        out.push_str(if n == 0 { " of " } else { ", " });
         escape::push(out, encoding.as_bytes());
     }
 }

@@ -283,8 +283,9 @@ impl Layout {
         self.put(out, style, STATUS, Align::Left);
         self.space(out, self.gap);
         self.cell.clear();
-        let body = &response.body;
-        push_size(&mut self.cell, body.size.unwrap_or(body.encoded_size));
+        // As on the wire: how much that is decoded is known only where somebody
+        // wants the bodies, and the same line should say the same.
+        push_size(&mut self.cell, response.body.encoded_size);
         self.put(out, style::PLAIN, SIZE, Align::Right);
         if let Some(nanos) = duration(exchange) {
             self.space(out, self.gap);

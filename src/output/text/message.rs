@@ -26,8 +26,9 @@ const SHOWN: usize = 4 << 10;
 /// Bytes that it shows of what is no text.
 const DUMP: usize = 32;
 
-/// Columns of a type and of a size.
+/// Columns of a type at most, of the common ones, and of a size.
 const KIND: usize = 7;
+const COMMON: usize = 6;
 const SIZE: usize = 8;
 
 impl Layout {
@@ -46,8 +47,8 @@ impl Layout {
         self.whose(out, exchange.process.as_deref(), &exchange.info, arrow);
         self.cell.clear();
         escape::push_cut(&mut self.cell, message.kind.name(), KIND);
-        self.method = self.method.max(escape::width(&self.cell));
-        self.put(out, style::STRONG, self.method, Align::Left);
+        let column = self.method.max(COMMON);
+        self.put(out, style::STRONG, column, Align::Left);
         self.space(out, 1);
         self.cell.clear();
         let _ = write!(self.cell, "#{}.{}", exchange.connection, exchange.ordinal);
@@ -131,7 +132,7 @@ impl Layout {
             }
             let shown = message.data.get(..SHOWN).unwrap_or(message.data);
             let whole = match message.text() {
-                Some(text) if body::looks_like_text(text) => {
+                Some(text) if body::is_readable(message.kind, text) => {
                     let end = text.floor_char_boundary(SHOWN);
                     escape::push(&mut self.text, text.get(..end).unwrap_or(text).as_bytes());
                     end == text.len()

@@ -147,7 +147,9 @@ impl Sink for Text {
 
     fn pending(&mut self, exchange: &Exchange) -> io::Result<()> {
         // The line of its request was written when that came.
-        if self.options.partial && exchange.response.is_none() {
+        let asked = self.options.partial && exchange.response.is_none();
+        // And so was that of an event stream.
+        if asked || self.told(exchange).introduced {
             return Ok(());
         }
         self.so_far(exchange);
@@ -168,6 +170,12 @@ impl Sink for Text {
         // Those of gRPC are many, and none is readable.
         if message.kind == MessageKind::Grpc && verbosity < 2 {
             return Ok(());
+        }
+        if message.kind == MessageKind::Event {
+            let introduced = &mut self.told(exchange).introduced;
+            if !std::mem::replace(introduced, true) {
+                self.so_far(exchange);
+            }
         }
         let told = self.told(exchange);
         if message.kind == MessageKind::Event && !told.event(message, verbosity >= 1) {

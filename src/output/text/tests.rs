@@ -243,15 +243,18 @@ fn events(options: Options, count: u64) -> String {
 #[test]
 fn events_have_lines_but_do_not_flood() {
     let text = events(utc(), 20);
-    assert_eq!(text.matches("↓ event #7.1").count(), 5, "{text}");
+    assert_eq!(text.matches("↓ event  #7.1").count(), 5, "{text}");
     assert!(text.contains("tick: one"), "{text}");
     assert!(text.contains("  #7.1  20 events, 15 not shown\n"), "{text}");
+    // The first one says whose they are.
+    assert!(text.lines().next().unwrap().ends_with("… #7.1"), "{text}");
+    assert_eq!(text.matches(" GET ").count(), 2, "{text}");
     let options = Options {
         verbosity: 1,
         ..utc()
     };
     let text = events(options, 20);
-    assert_eq!(text.matches("↓ event #7.1").count(), 20, "{text}");
+    assert_eq!(text.matches("↓ event  #7.1").count(), 20, "{text}");
     assert!(text.contains("  #7.1  20 events\n"), "{text}");
 }
 
@@ -290,7 +293,7 @@ fn messages_of_grpc_are_shown_once() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.ends_with(&format!("ms  {line}")), "{text}");
     let text = call(2, 1);
-    let message = "↑ grpc #15.1       5 B  shop.Stock/Find\n  00000000  0a 03 61";
+    let message = "↑ grpc   #15.1       5 B  shop.Stock/Find\n  00000000  0a 03 61";
     assert_eq!(text.matches(message).count(), 3, "{text}");
     assert!(text.contains(&format!("  #15.1  {line}")), "{text}");
     assert!(!text.contains("message 1:"), "{text}");
@@ -364,11 +367,11 @@ fn a_message_has_a_line_between_those_of_its_exchange() {
         websocket(utc(), &messages),
         concat!(
             "12:00:00.123  curl[4242]        → GET  https://example.com/chat                  101       0 B  0.88 ms  websocket #7.1\n",
-            "12:00:00.123  curl[4242]        ↑ text #7.1      11 B  Hello\\x0aworld\n",
-            "12:00:00.123  curl[4242]        ↑ ping #7.1       2 B  00 ff\n",
+            "12:00:00.123  curl[4242]        ↑ text   #7.1      11 B  Hello\\x0aworld\n",
+            "12:00:00.123  curl[4242]        ↑ ping   #7.1       2 B  00 ff\n",
             "12:00:00.123  curl[4242]        ↑ binary #7.1       0 B  could not be decompressed\n",
             "12:00:00.123  curl[4242]        ↓ close  #7.1       5 B  1000 bye\n",
-            "12:00:00.123  curl[4242]        → GET    https://example.com/chat                  101       0 B  0.88 ms  websocket #7.1 ended ↑ 12 in 1.20 KiB ↓ 3 in 20 B\n",
+            "12:00:00.123  curl[4242]        → GET  https://example.com/chat                  101       0 B  0.88 ms  websocket #7.1 ended ↑ 12 in 1.20 KiB ↓ 3 in 20 B\n",
         )
     );
     let options = Options {

@@ -12,6 +12,8 @@ const EVENTS_A_SECOND: u32 = 5;
 pub(super) struct Told {
     /// A line before its last one has its number.
     pub(super) numbered: bool,
+    /// An event stream's line has come, with its first event.
+    pub(super) introduced: bool,
     /// The first of its messages that had a line.
     first: Option<u64>,
     /// Events so far, and those of them that had no line.

@@ -135,3 +135,46 @@ fn many_parts_are_counted() {
     // Without its delimiters it is text like any other.
     assert_eq!(whole("multipart/mixed; boundary=c", b"x"), "  x\n");
 }
+
+/// A body of which `bytes` could be decoded out of 4 KiB of gzip.
+fn decoded(kind: &str, bytes: &[u8], size: Option<u64>, state: BodyState) -> String {
+    let mut response = samples::response(200, "OK", kind, bytes);
+    response.body.state = state;
+    response.body.size = size;
+    response.body.encoded_size = 4 << 10;
+    response.body.encodings = vec!["gzip".to_owned()];
+    let mut out = String::new();
+    push(&mut out, &response.body, &response.headers, TERMINAL);
+    out
+}
+
+#[test]
+fn a_body_that_was_encoded_says_of_how_much_it_was_made() {
+    let text = |bytes, size, state| decoded("text/plain", bytes, size, state);
+    assert_eq!(
+        text(b"abc", Some(3), BodyState::Complete),
+        "  abc\n  [3 B from 4.00 KiB of gzip]\n"
+    );
+    // A bomb: nobody knows how large it is.
+    let bomb = text(&[0; 5000], None, BodyState::Cut);
+    assert!(bomb.starts_with("  [text/plain, at least 4.88 KiB from 4.00 KiB of gzip]\n"));
+    assert!(bomb.ends_with("  [… 4.63 KiB more, and what is beyond --max-body]\n"));
+    assert_eq!(
+        text(b"abc", None, BodyState::Cut),
+        "  abc\n  [… what is beyond --max-body]\n  [at least 3 B from 4.00 KiB of gzip]\n"
+    );
+    let json = decoded("application/json", b"[1", None, BodyState::Undecodable);
+    let word = "  [the rest could not be decoded]\n  [at least 2 B from 4.00 KiB of gzip]\n";
+    assert_eq!(json, format!("  [\n    1\n{word}"));
+    let nothing = text(b"", None, BodyState::Undecodable);
+    assert!(
+        nothing.starts_with("  [could not be decoded]\n"),
+        "{nothing}"
+    );
+}
+
+#[test]
+fn a_body_that_ended_early_says_so() {
+    let shown = shown("text/plain", b"abc", BodyState::Lost, TERMINAL);
+    assert_eq!(shown, "  abc\n  [its end did not come]\n");
+}

@@ -24,6 +24,7 @@ mod golang;
 mod har;
 mod harm;
 mod http2;
+mod http2_joins;
 mod inplace;
 mod kernel;
 mod lifecycle;

@@ -326,7 +326,8 @@ pub struct Request {
 
 impl Request {
     /// `https://example.com/x`: scheme, authority and path, with the target
-    /// as it is if it is in absolute-form; for CONNECT the authority alone.
+    /// as it is if it is in absolute-form; for CONNECT the authority alone,
+    /// unless it is that of RFC 8441 and has a path.
     #[must_use]
     pub fn url(&self) -> Vec<u8> {
         self.url_parts().concat()
@@ -336,7 +337,8 @@ impl Request {
     /// copy of it.
     #[must_use]
     pub fn url_parts(&self) -> [&[u8]; 4] {
-        if self.method == b"CONNECT" || !self.target.starts_with(b"/") && self.target != b"*" {
+        let connect = self.method == b"CONNECT";
+        if !self.target.starts_with(b"/") && (connect || self.target != b"*") {
             return [&[], &[], &[], &self.target];
         }
         let host = self.host.as_deref().unwrap_or_default();

@@ -452,7 +452,15 @@ fn compare(view: &str, server: &Server, exchanges: &[&Exchange], told: &[Told]) 
         let status = exchange.number("/response/status");
         assert!(status.is_none_or(|status| status == told.status), "{view}");
         if whole {
-            assert_eq!(exchange.text("/state"), "complete", "{view}");
+            // curl leaves a stream whose body it has without its last frame; that
+            // it has all is not known if Content-Length is from before.
+            let notes = exchange.0["notes"].as_array().unwrap();
+            let left = notes
+                .iter()
+                .any(|note| note == "stream reset: STREAM_CLOSED");
+            let length = seen.iter().any(|(name, _)| name == "content-length");
+            let state = if left && !length { "reset" } else { "complete" };
+            assert_eq!(exchange.text("/state"), state, "{view}");
             assert!(status.is_some(), "{view}");
             assert_eq!(exchange.text("/request/target"), told.target, "{view}");
             assert_eq!(exchange.text("/request/method"), told.method, "{view}");

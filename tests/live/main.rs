@@ -25,6 +25,7 @@ mod har;
 mod harm;
 mod http2;
 mod http2_joins;
+mod http2_websocket;
 mod inplace;
 mod kernel;
 mod lifecycle;

@@ -24,6 +24,7 @@ mod golang;
 mod har;
 mod harm;
 mod http2;
+mod http2_ends;
 mod http2_joins;
 mod http2_websocket;
 mod inplace;

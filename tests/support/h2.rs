@@ -109,6 +109,13 @@ pub(crate) fn node(docroot: &Docroot, certificate: Option<&Certificate>) -> Serv
     serve(command, docroot, certificate)
 }
 
+/// `tests/live/programs/h2_ends.js`.
+pub(crate) fn node_ends(docroot: &Docroot, certificate: Option<&Certificate>) -> Server {
+    let mut command = Command::new("node");
+    command.arg(program("h2_ends.js")).arg("serve");
+    serve(command, docroot, certificate)
+}
+
 /// A server that is told docroot, certificate and key, and prints its port.
 fn serve(mut command: Command, docroot: &Docroot, certificate: Option<&Certificate>) -> Server {
     command.arg(docroot.path());

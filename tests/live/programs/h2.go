@@ -10,7 +10,8 @@
 // then names and values of fields, between tabs; what was sent and got for it is
 // printed as JSON. The server gives files, /echo/ what was sent, with its
 // trailers, /headers the fields of the request as JSON, /many/N/SIZE so many
-// fields, and /gate/PORT/NAME the file when somebody at that port has hung up.
+// fields, /gate/PORT/NAME the file when somebody at that port has hung up, and
+// /abort the beginning of a body and a reset.
 package main
 
 import (
@@ -81,6 +82,10 @@ func answer(w http.ResponseWriter, r *http.Request, docroot string) {
 		check(gate.Close())
 		content, err = os.ReadFile(path.Join(docroot, parts[3]))
 		check(err)
+	case "abort":
+		w.Write(bytes.Repeat([]byte("p"), 1000))
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
 	case "headers":
 		content, err = json.Marshal(pairs(r.Header))
 		check(err)

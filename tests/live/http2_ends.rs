@@ -336,7 +336,7 @@ fn connections_that_take_no_more() {
         "http2.type == 7",
         "http2.goaway.last_stream_id",
     );
-    assert!(frames.len() >= 2, "{frames:?}");
+    assert!(frames.contains(&"5".to_owned()), "{frames:?}");
 }
 
 #[test]
@@ -354,19 +354,11 @@ fn tunnels() {
     let nghttpx = nghttpx_of(&proxy, "http/1.1", Some(&certificate), &["--http2-proxy"]);
     let of_node = h2::node_ends(&docroot, Some(&certificate));
     for server in [&nghttpx, &of_node] {
-        let client = node(
-            server,
-            &certificate,
-            "connect",
-            &[&behind.address, "/b.txt"],
-        );
         let kept = folder();
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", r#""$@" > got"#, "sh"])
-            .arg(client.get_program());
-        shell.args(client.get_args()).current_dir(kept.path());
-        let (of_client, of_server, outcome) = watch(server, &shell);
+        let rest = [behind.address.as_str(), "/b.txt"];
+        let mut client = node(server, &certificate, "connect", &rest);
+        client.current_dir(kept.path());
+        let (of_client, of_server, outcome) = watch(server, &client);
         let got = std::fs::read(kept.path().join("got")).unwrap();
         assert!(got.ends_with(&content));
         let sent = format!("GET /b.txt HTTP/1.0\r\nHost: {}\r\n\r\n", behind.address).len();

@@ -441,7 +441,8 @@ impl H2 {
             }
             kind::GOAWAY => {
                 let last = payload.first_chunk().map_or(0, |c| u32::from_be_bytes(*c));
-                self.go_away(conv, core, direction, last & 0x7fff_ffff)
+                self.go_away(conv, core, direction, last & 0x7fff_ffff)?;
+                self.write_go_away(conv, core, direction, origin, payload)
             }
             _ => self.fragment(conv, core, direction, origin, first, header, payload),
         }

@@ -398,6 +398,25 @@ impl H2 {
         self.write(conv, core, direction, origin, id, HeldContent::Bytes(bytes))
     }
 
+    /// Writes GOAWAY, without what is there for debugging.
+    pub(super) fn write_go_away(
+        &mut self,
+        conv: &mut Conversation,
+        core: &mut Core,
+        direction: Direction,
+        origin: &Origin<'_>,
+        payload: &[u8],
+    ) -> io::Result<()> {
+        // Of no use where no stream is.
+        if !core.wants.wire || !self.out.rewrites(direction) || !conv.wire_given {
+            return Ok(());
+        }
+        self.out.start(conv, core, direction, origin)?;
+        let bytes = frame(kind::GOAWAY, 0, 0, payload.get(..8).unwrap_or_default());
+        let content = Content::Bytes(&bytes);
+        self.out.push(conv, core, direction, origin, content)
+    }
+
     /// Hands over a frame of a stream, or holds it while the filter has not
     /// decided.
     fn write(

@@ -4,7 +4,8 @@
 //	h2_ends.js cancel [--cafile CA] URL      resets a stream when a part has come,
 //	                                         and asks once more
 //	h2_ends.js connect [--cafile CA] URL AUTHORITY TARGET
-//	                                         a request of HTTP/1.0 within CONNECT
+//	                                         a request of HTTP/1.0 within CONNECT;
+//	                                         keeps what comes in the file "got"
 //
 // The server gives
 //
@@ -100,7 +101,7 @@ function client() {
 	if (mode === "connect") {
 		const stream = session.request({ ":method": "CONNECT", ":authority": authority });
 		stream.on("response", () => stream.end(`GET ${target} HTTP/1.0\r\nHost: ${authority}\r\n\r\n`));
-		stream.on("data", (chunk) => process.stdout.write(chunk));
+		stream.on("data", (chunk) => fs.appendFileSync("got", chunk));
 		stream.on("end", () => session.close());
 		return;
 	}

@@ -63,6 +63,7 @@ group_test() {
 	# Debian has it apart from Ruby, in a folder with its version.
 	ruby -rwebrick/https -e "" 2>/dev/null || packages+=(ruby-webrick)
 	/usr/bin/python3 -c 'import httpx, h2' 2>/dev/null || packages+=(python3-httpx python3-h2)
+	want /usr/lib/python3/dist-packages/hypercorn python3-hypercorn
 	/usr/bin/python3 -c 'import grpc' 2>/dev/null || packages+=(python3-grpcio)
 	want /usr/bin/perl perl
 	want /usr/share/perl5/IO/Socket/SSL.pm libio-socket-ssl-perl

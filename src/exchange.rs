@@ -330,8 +330,9 @@ pub struct Request {
 
 impl Request {
     /// `https://example.com/x`: scheme, authority and path, with the target
-    /// as it is if it is in absolute-form; for CONNECT the authority alone.
-    /// What is not known of it (HTTP/2 joined late) is `<unknown>`.
+    /// as it is if it is in absolute-form; for CONNECT the authority alone,
+    /// unless it is that of RFC 8441 and has a path. What is not known of it
+    /// (HTTP/2 joined late) is `<unknown>`.
     #[must_use]
     pub fn url(&self) -> Vec<u8> {
         self.url_parts().concat()
@@ -342,8 +343,9 @@ impl Request {
     #[must_use]
     pub fn url_parts(&self) -> [&[u8]; 5] {
         let unknown = self.target == UNKNOWN && self.version == Version::Http2;
-        let in_full = !self.target.starts_with(b"/") && self.target != b"*" && !unknown;
-        if self.method == b"CONNECT" || in_full {
+        let connect = self.method == b"CONNECT";
+        let in_full = connect || self.target != b"*" && !unknown;
+        if !self.target.starts_with(b"/") && in_full {
             return [&[], &[], &[], &[], &self.target];
         }
         let (slash, path): (&[u8], &[u8]) = match self.target.as_slice() {

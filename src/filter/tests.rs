@@ -118,6 +118,7 @@ fn a_path_is_matched_without_its_query_unless_asked_for() {
     assert!(path("*", "*"));
     let glob: PathGlob = "*".parse().unwrap();
     assert!(!glob.matches(b"CONNECT", b"example.com:443"));
+    assert!(glob.matches(b"CONNECT", b"/chat"), "RFC 8441");
     assert_eq!("users".parse::<PathGlob>(), Err(PatternError::Path));
 }
 

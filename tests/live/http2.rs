@@ -13,22 +13,23 @@ use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::process::Process;
 use crate::support::servers::{PYTHON, Server, http_server, program};
-use crate::support::skip::{needs, skipped};
+use crate::support::skip::needs;
 use crate::views::check;
 
 /// Ends the test here unless Debian's Python has the module.
 macro_rules! needs_module {
     ($module:literal) => {
-        let mut import = Command::new(PYTHON);
+        let mut import = std::process::Command::new($crate::support::servers::PYTHON);
         import.args(["-c", concat!("import ", $module)]);
         if !import.output().is_ok_and(|output| output.status.success()) {
             fn here() {}
             let reason = concat!("Python has no ", $module, " (scripts/setup.sh test)");
-            skipped(std::any::type_name_of_val(&here), reason);
+            $crate::support::skip::skipped(std::any::type_name_of_val(&here), reason);
             return;
         }
     };
 }
+pub(crate) use needs_module;
 
 /// In clear and inside TLS.
 fn both(check: impl Fn(Option<&Certificate>)) {
@@ -105,7 +106,7 @@ fn watch(server: &Server, command: &Command, expected: &[Expected]) {
 }
 
 /// Whether Go speaks HTTP/2 in clear.
-fn go_in_clear() -> bool {
+pub(crate) fn go_in_clear() -> bool {
     let version = run(Command::new(golang::NEWEST).arg("version"));
     let minor = version
         .split(['.', ' '])
@@ -458,7 +459,7 @@ fn a_thousand_at_once_on_ten_connections() {
 }
 
 /// What a server says for `/headers`, and a client of ours for a line.
-type Pairs = Vec<(String, String)>;
+pub(crate) type Pairs = Vec<(String, String)>;
 
 /// httpsniff begins when a connection has had requests whose fields are in the
 /// tables; whatever it shows then is right or a placeholder.
@@ -517,7 +518,7 @@ fn joins(server: &Server, client: Client, certificate: Option<&Certificate>) {
 
 /// Each field is what was sent, or says that it is not known. Gives how many
 /// do that.
-fn assert_right_or_unknown(view: &str, seen: &Pairs, truth: &Pairs) -> usize {
+pub(crate) fn assert_right_or_unknown(view: &str, seen: &Pairs, truth: &Pairs) -> usize {
     let unknown = |text: &str| text.starts_with("<unknown");
     let mut left = truth.clone();
     let mut placeholders = 0;

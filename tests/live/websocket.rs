@@ -20,7 +20,7 @@ use crate::support::skip::{needs, skipped};
 const NODE_PATH: &str = "/usr/share/nodejs";
 
 #[derive(Clone, Copy, Debug)]
-enum Peer {
+pub(crate) enum Peer {
     Python,
     Node,
 }
@@ -43,7 +43,7 @@ impl Peer {
     }
 }
 
-fn missing() -> Option<&'static str> {
+pub(crate) fn missing() -> Option<&'static str> {
     [
         "/usr/lib/python3/dist-packages/websockets",
         "/usr/share/nodejs/ws",
@@ -59,7 +59,7 @@ fn parse(text: &str) -> Vec<Value> {
 }
 
 /// The messages that were shown.
-fn shown(outcome: &Outcome) -> Vec<Value> {
+pub(crate) fn shown(outcome: &Outcome) -> Vec<Value> {
     let text = std::fs::read_to_string(outcome.folder().join("out.json")).unwrap();
     let mut all = parse(&text);
     all.retain(|line| line["kind"] == "message");
@@ -83,11 +83,40 @@ fn key(message: &Value) -> (String, String, Vec<u8>) {
 
 /// Compares what was shown of a process with its own log.
 fn compare(view: &str, outcome: &Outcome, log: &Path, mode: &str) {
+    let exchanges = outcome.exchanges();
+    assert_eq!(exchanges.len(), 1, "{view}");
+    let exchange = &exchanges[0].0;
+    assert_eq!(exchange["id"], "1.1", "{view}");
+    assert_eq!(exchange["response"]["status"], 101);
     let shown = shown(outcome);
+    compare_messages(view, exchange, &shown, log, mode);
+    assert_in_order(view, &shown);
+    // Python sends an empty frame at its end.
+    let parts = |m: &&Value| m["fragments"].as_u64() > Some(2);
+    let parted = shown.iter().filter(parts).count();
+    assert_eq!(parted, 1, "{view}: the message in three parts");
+}
+
+/// Each has the time of its end, and none is earlier than the one before it.
+pub(crate) fn assert_in_order(view: &str, shown: &[Value]) {
+    for pair in shown.windows(2) {
+        let [before, after] = [&pair[0], &pair[1]].map(|message| message["ts"].as_str());
+        assert!(before <= after, "{view}: {} {}", pair[0], pair[1]);
+    }
+}
+
+/// Compares the messages of an exchange with an endpoint's log.
+pub(crate) fn compare_messages(
+    view: &str,
+    exchange: &Value,
+    shown: &[Value],
+    log: &Path,
+    mode: &str,
+) {
     let logged = parse(&std::fs::read_to_string(log).unwrap());
     for (at, message) in shown.iter().enumerate() {
         assert_eq!(message["schema"], 1);
-        assert_eq!(message["id"], "1.1");
+        assert_eq!(message["id"], exchange["id"]);
         assert_eq!(message["message"], at as u64 + 1);
         assert_eq!(message["state"], "complete", "{view}");
         let control = !matches!(message["type"].as_str(), Some("text" | "binary"));
@@ -98,10 +127,6 @@ fn compare(view: &str, outcome: &Outcome, log: &Path, mode: &str) {
             "{view}"
         );
     }
-    assert!(
-        shown.is_sorted_by_key(|message| message["ts"].as_str()),
-        "{view}"
-    );
     for direction in ["send", "receive"] {
         let of = |list: &[Value], data: bool| -> Vec<_> {
             list.iter()
@@ -111,7 +136,7 @@ fn compare(view: &str, outcome: &Outcome, log: &Path, mode: &str) {
                 })
                 .collect()
         };
-        let (is, should) = (of(&shown, true), of(&logged, true));
+        let (is, should) = (of(shown, true), of(&logged, true));
         let same = is.iter().zip(&should).take_while(|(a, b)| a == b).count();
         assert!(
             is == should,
@@ -120,7 +145,7 @@ fn compare(view: &str, outcome: &Outcome, log: &Path, mode: &str) {
             should.len()
         );
         // The libraries answer pings and closes without telling.
-        let is = of(&shown, false);
+        let is = of(shown, false);
         for message in of(&logged, false) {
             assert!(
                 is.contains(&message),
@@ -139,16 +164,7 @@ fn compare(view: &str, outcome: &Outcome, log: &Path, mode: &str) {
             "{view}: {kind} {pong:?}"
         );
     }
-    // Python sends an empty frame at its end.
-    let parts = |m: &&Value| m["fragments"].as_u64() > Some(2);
-    let parted = shown.iter().filter(parts).count();
-    assert_eq!(parted, 1, "{view}: the message in three parts");
-
-    let exchanges = outcome.exchanges();
-    assert_eq!(exchanges.len(), 1, "{view}");
-    let exchange = &exchanges[0].0;
     assert_eq!(exchange["upgraded_to"], "websocket");
-    assert_eq!(exchange["response"]["status"], 101);
     assert_eq!(exchange["lost_bytes"], 0);
     let count = |direction: &str| {
         let of = shown.iter().filter(|m| m["direction"] == direction);
@@ -159,7 +175,7 @@ fn compare(view: &str, outcome: &Outcome, log: &Path, mode: &str) {
 }
 
 /// A server that is ready, its URL, and its log.
-fn serve(
+pub(crate) fn serve(
     peer: Peer,
     mode: &str,
     here: &Path,
@@ -180,7 +196,13 @@ fn serve(
     (server, url, log)
 }
 
-fn client(peer: Peer, mode: &str, log: &Path, url: &str, tls: Option<&Certificate>) -> Command {
+pub(crate) fn client(
+    peer: Peer,
+    mode: &str,
+    log: &Path,
+    url: &str,
+    tls: Option<&Certificate>,
+) -> Command {
     let mut command = peer.command();
     command.args(["client", mode]).arg(log).arg(url);
     if let Some(tls) = tls {

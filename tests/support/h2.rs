@@ -70,18 +70,49 @@ pub(crate) fn nghttpd(
 /// nghttpx in clear, which takes upgrades to HTTP/2, before an HTTP/2 server
 /// in clear.
 pub(crate) fn nghttpx(before: &Server) -> Server {
+    nghttpx_of(before, "h2", None, &[])
+}
+
+/// nghttpx before a server that speaks `protocol` (`h2`, `http/1.1`) in clear.
+pub(crate) fn nghttpx_of(
+    before: &Server,
+    protocol: &str,
+    certificate: Option<&Certificate>,
+    arguments: &[&str],
+) -> Server {
     let port = free_port();
     let mut command = Command::new(find("nghttpx").unwrap());
     command.args(["--conf=/dev/null", "--workers=1", "--single-process"]);
-    command.arg(format!("--frontend=127.0.0.1,{port};no-tls"));
-    command.arg(format!("--backend=127.0.0.1,{};;proto=h2", before.port()));
-    nghttp2("nghttpx accepts", port, "http", &mut command)
+    command.arg(format!(
+        "--backend=127.0.0.1,{};;proto={protocol}",
+        before.port()
+    ));
+    command.args(arguments);
+    let front = format!("--frontend=127.0.0.1,{port}");
+    let scheme = if let Some(certificate) = certificate {
+        command
+            .arg(front)
+            .arg(certificate.key())
+            .arg(certificate.path());
+        "https"
+    } else {
+        command.arg(front + ";no-tls");
+        "http"
+    };
+    nghttp2("nghttpx accepts", port, scheme, &mut command)
 }
 
 /// `tests/live/programs/h2_node.js`.
 pub(crate) fn node(docroot: &Docroot, certificate: Option<&Certificate>) -> Server {
     let mut command = Command::new("node");
     command.arg(program("h2_node.js")).arg("serve");
+    serve(command, docroot, certificate)
+}
+
+/// `tests/live/programs/h2_ends.js`.
+pub(crate) fn node_ends(docroot: &Docroot, certificate: Option<&Certificate>) -> Server {
+    let mut command = Command::new("node");
+    command.arg(program("h2_ends.js")).arg("serve");
     serve(command, docroot, certificate)
 }
 

@@ -19,6 +19,22 @@ pub(crate) fn fields(file: &Path, filter: &str, fields: &[&str]) -> Vec<Vec<Stri
         .collect()
 }
 
+/// As [`fields`], with what is on a port decoded as `-d` says.
+pub(crate) fn decoded(file: &Path, port: &str, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
+    let mut command = Command::new("tshark");
+    command
+        .args(["-n", "-d", port, "-r"])
+        .arg(file)
+        .args(["-Y", filter]);
+    command.args(["-T", "fields", "-E", "separator=/t"]);
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let text = super::clients::run(&mut command);
+    let values = |line: &str| line.split('\t').map(str::to_owned).collect();
+    text.lines().map(values).collect()
+}
+
 /// How many packets match `filter`.
 pub(crate) fn count(file: &Path, filter: &str) -> usize {
     fields(file, filter, &["frame.number"]).len()

@@ -190,6 +190,19 @@ impl Turn<'_> {
         self.write_frame(stream, kind::RST_STREAM, 0, &code.to_be_bytes())
     }
 
+    /// Writes GOAWAY, without what is there for debugging.
+    pub(super) fn write_go_away(&mut self, payload: &[u8]) -> io::Result<()> {
+        // Of no use where no stream is.
+        if !self.rewrites() || !self.conv.wire_given {
+            return Ok(());
+        }
+        self.start()?;
+        let mut bytes = Vec::new();
+        let payload = payload.get(..8).unwrap_or_default();
+        frame(kind::GOAWAY, 0, 0, payload, &mut bytes);
+        self.push(&bytes)
+    }
+
     fn write_frame(
         &mut self,
         stream: &mut Stream,

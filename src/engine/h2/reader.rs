@@ -307,7 +307,10 @@ impl Reader {
                 Ok(())
             }
             kind::RST_STREAM => streams.reset(turn, header.stream, number()),
-            kind::GOAWAY => streams.go_away(turn, number() & 0x7fff_ffff),
+            kind::GOAWAY => {
+                streams.go_away(turn, number() & 0x7fff_ffff)?;
+                turn.write_go_away(payload)
+            }
             _ => self.fragment(streams, turn, first, header, payload),
         }
     }

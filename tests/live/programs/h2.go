@@ -7,10 +7,11 @@
 //	h2 lines [--cafile CA] URL                 a request for each line of stdin
 //
 // All is asked for at once, on one connection. A line is method and target and
-// then names and values of fields, between tabs; what was got for it is printed:
-// its fields and its body as JSON. The server gives files, /echo/ what was sent,
-// with its trailers, /headers the fields of the request as JSON, and
-// /many/N/SIZE so many fields.
+// then names and values of fields, between tabs; what was sent and got for it is
+// printed as JSON. The server gives files, /echo/ what was sent, with its
+// trailers, /headers the fields of the request as JSON, /many/N/SIZE so many
+// fields, /gate/PORT/NAME the file when somebody at that port has hung up, and
+// /abort the beginning of a body and a reset.
 package main
 
 import (
@@ -24,6 +25,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path"
 	"reflect"
@@ -73,6 +75,17 @@ func answer(w http.ResponseWriter, r *http.Request, docroot string) {
 		for name, values := range r.Trailer {
 			w.Header()[http.TrailerPrefix+name] = values
 		}
+	case "gate":
+		gate, err := net.Dial("tcp", "127.0.0.1:"+parts[2])
+		check(err)
+		io.Copy(io.Discard, gate)
+		check(gate.Close())
+		content, err = os.ReadFile(path.Join(docroot, parts[3]))
+		check(err)
+	case "abort":
+		w.Write(bytes.Repeat([]byte("p"), 1000))
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
 	case "headers":
 		content, err = json.Marshal(pairs(r.Header))
 		check(err)
@@ -176,8 +189,17 @@ func lines(client *http.Client, url string) {
 		for at := 2; at < len(words); at += 2 {
 			request.Header.Add(words[at], words[at+1])
 		}
+		sent := [][2]string{}
+		trace := &httptrace.ClientTrace{WroteHeaderField: func(name string, values []string) {
+			for _, value := range values {
+				sent = append(sent, [2]string{name, value})
+			}
+		}}
+		request = request.WithContext(httptrace.WithClientTrace(request.Context(), trace))
 		content, header := exchange(client, request)
-		line, err := json.Marshal(map[string]any{"fields": pairs(header), "body": string(content)})
+		line, err := json.Marshal(map[string]any{
+			"sent": sent, "status": 200, "fields": pairs(header), "body": string(content),
+		})
 		check(err)
 		fmt.Println(string(line))
 	}

@@ -6,7 +6,7 @@
     h2_httpx.py lines [--cafile CA] URL                  a request for each line of stdin
 
 A line is method and target and then names and values of fields, between tabs.
-What was got for it is printed: its fields and its body as JSON.
+What was sent and got for it is printed as JSON.
 """
 
 import argparse
@@ -26,14 +26,23 @@ parser.add_argument("rest", nargs="*")
 arguments = parser.parse_args()
 
 
+def pairs(headers):
+    return [[name.decode().lower(), value.decode()] for name, value in headers.raw]
+
+
 def lines(client):
     for line in sys.stdin:
         method, target, *fields = line.rstrip("\n").split("\t")
         headers = list(zip(fields[::2], fields[1::2]))
         content = target if method == "POST" else None
         response = client.request(method, target, headers=headers, content=content)
-        fields = [[name.decode(), value.decode()] for name, value in response.headers.raw]
-        print(json.dumps({"fields": fields, "body": response.text}), flush=True)
+        told = {
+            "sent": pairs(response.request.headers),
+            "status": response.status_code,
+            "fields": pairs(response.headers),
+            "body": response.text,
+        }
+        print(json.dumps(told), flush=True)
 
 
 async def one_after_the_other(client):
@@ -58,6 +67,7 @@ options = {
     "verify": context,
     "timeout": 60,
     "trust_env": False,
+    "limits": httpx.Limits(keepalive_expiry=None),
 }
 if arguments.mode == "lines":
     with httpx.Client(**options) as client:

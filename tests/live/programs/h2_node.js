@@ -7,7 +7,7 @@
 //	h2_node.js lines [--cafile CA] URL    a request for each line of its stdin
 //
 // The clients have one connection, on which all is asked for at once, except by
-// `lines`, which prints what it got. The server gives
+// `lines`, which prints what it sent and got. The server gives
 //
 //	/NAME            the file
 //	/echo/...        what was sent, and its trailers as trailers
@@ -16,9 +16,11 @@
 //	/trailers/NAME   the file, and its length as a trailer
 //	/interim/NAME    103 before the file
 //	/late/N...       answers when N wait for it on the connection
+//	/gate/PORT/NAME  the file when somebody at that port has hung up
 "use strict";
 const fs = require("fs");
 const http2 = require("http2");
+const net = require("net");
 const path = require("path");
 
 const [mode, ...rest] = process.argv.slice(2);
@@ -87,6 +89,11 @@ function answer(stream, headers, flags, raw) {
 		}
 		break;
 	}
+	case "gate":
+		net.connect(Number(parts[2]), "127.0.0.1").resume().on("end", () => {
+			body(fs.readFileSync(path.join(rest[0], parts[3])));
+		});
+		break;
 	default:
 		body(fs.readFileSync(path.join(rest[0], path.basename(target.split("?")[0]))));
 	}
@@ -128,7 +135,7 @@ function ask(session, headers, content, trailers) {
 		stream.on("end", () => {
 			if (status !== 200)
 				reject(new Error(`${status}`));
-			resolve({ fields, content: Buffer.concat(chunks) });
+			resolve({ sent: stream.sentHeaders, status, fields, content: Buffer.concat(chunks) });
 		});
 	});
 }
@@ -142,7 +149,8 @@ async function lines(session) {
 		for (let at = 0; at < fields.length; at += 2)
 			headers[fields[at]] = fields[at + 1];
 		const got = await ask(session, headers, method === "POST" ? Buffer.from(target) : undefined);
-		console.log(JSON.stringify({ fields: got.fields, body: got.content.toString() }));
+		const sent = Object.entries(got.sent).map(([name, value]) => [name, `${value}`]);
+		console.log(JSON.stringify({ sent, status: got.status, fields: got.fields, body: got.content.toString() }));
 	}
 }
 

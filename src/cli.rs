@@ -31,7 +31,7 @@ Examples:
 GLOB knows * (anything) and ? (one character); all else is literal. The same
 option given again means \"or\", different options mean \"and\".
 SIZE is in bytes, or with k, M, G (1024, 1024², 1024³): 64k, 20M, 1MiB.
-A time is 500ms, 10s, 5m or 1h.
+A time is 500ms, 10s, 5m or 1h; without a unit it is in seconds.
 
 Exit status: 0 done, 1 failed, 2 wrong usage; with COMMAND that of the command
 (128+N if a signal ended it, 127 not found, 126 not executable).";
@@ -102,6 +102,9 @@ pub struct Cli {
     pub path: Vec<String>,
 
     /// Status of the response: 404, 5xx or 400-499
+    ///
+    /// Whether an exchange is wanted is known when its response begins:
+    /// nothing of it is shown before that.
     #[arg(long, value_name = "STATUS", help_heading = "What")]
     pub status: Vec<String>,
 

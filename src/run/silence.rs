@@ -120,6 +120,12 @@ impl Silence {
         if other > 0 {
             add("other", format!("{} that are not HTTP", bytes(other)));
         }
+        // Of a connection that was there before, the next message is waited for.
+        let waiting = now.bytes.saturating_sub(now.other_bytes);
+        if now.http_connections == 0 && waiting > 0 {
+            let text = format!("{} in which no message of HTTP begins", bytes(waiting));
+            add("waiting", text);
+        }
         let filtered = now.filtered.saturating_sub(before.filtered);
         if filtered > 0 {
             add(
@@ -194,6 +200,22 @@ mod tests {
         with_tls.unread = &fox;
         let line = silence.line(at(20), &with_tls).unwrap();
         assert!(line.contains("cannot be read in fox"), "{line}");
+    }
+
+    #[test]
+    fn what_is_waited_with_is_told_from_what_is_not_http() {
+        let mut silence = Silence::new(Instant::now());
+        let stats = Stats {
+            connections: 1,
+            bytes: 432,
+            other_bytes: 32,
+            ..Stats::default()
+        };
+        assert_eq!(
+            silence.line(Instant::now(), &facts(&stats)).unwrap(),
+            "no HTTP yet: 2 processes with 1 socket; 32 B that are not HTTP; \
+             400 B in which no message of HTTP begins"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! (whose insertions into the table are then unknown), or between frames,
 //! where the next frame is looked for.
 
+mod ended;
 mod heads;
 mod reader;
 mod streams;
@@ -21,6 +22,7 @@ use std::io;
 
 use rustc_hash::FxHashMap;
 
+use self::ended::Ended;
 use self::reader::{Reader, State};
 use self::streams::Stream;
 use self::wire::Out;
@@ -32,10 +34,6 @@ use crate::exchange::{Exchange, Request, State as Ending};
 use crate::filter::Verdict;
 use crate::flow::{Item, Origin, Piece};
 use crate::http::h2::{Found, PREFACE, Wanted, find};
-
-/// Streams that have ended and are remembered, so that what comes late for
-/// them does not look like a new one.
-const REMEMBERED: usize = 128;
 
 /// Bytes that are decoded in search of a header section, for each event.
 const JOIN_WORK: usize = 16 << 10;
@@ -68,7 +66,7 @@ pub(super) struct H2 {
     highest: [u32; 2],
     /// Streams may exist whose beginning was not seen.
     lossy: bool,
-    ended: VecDeque<u32>,
+    ended: Ended,
     /// GOAWAY frames so far.
     go_aways: u32,
     out: Out,
@@ -90,23 +88,16 @@ impl H2 {
             lingering: VecDeque::new(),
             highest: [0; 2],
             lossy: !from_start || !whole,
-            ended: VecDeque::new(),
+            ended: Ended::default(),
             go_aways: 0,
             out: Out::new(rewrite || !from_start),
         }
     }
 
-    fn remember(&mut self, id: u32) {
-        if self.ended.len() >= REMEMBERED {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(id);
-    }
-
     /// Whether a stream that is not known may begin now.
     fn may_begin(&self, id: u32) -> bool {
         let newer = id > self.highest[(id & 1) as usize];
-        newer || self.lossy && !self.ended.contains(&id)
+        newer || self.lossy && !self.ended.contains(id)
     }
 
     /// The exchange of a stream, if it is wanted and has not ended.

@@ -393,7 +393,7 @@ impl H2 {
         let part = conv.part(direction);
         let outward = conv.outward(direction).index();
         let Some(stream) = self.streams.get_mut(&id) else {
-            if self.lossy && !self.ended.contains(&id) {
+            if self.lossy && !self.ended.contains(id) {
                 let n = bytes.len() as u64;
                 core.stats.other_bytes = core.stats.other_bytes.saturating_add(n);
             }
@@ -631,7 +631,7 @@ impl H2 {
         let Some(mut stream) = self.streams.remove(&id) else {
             return Ok(());
         };
-        self.remember(id);
+        self.ended.insert(id);
         let open = &mut stream.open;
         open.exchange.info = conv.info.clone();
         if open.exchange.request.is_none() {

@@ -731,3 +731,16 @@ fn a_value_whose_name_is_not_known_is_masked() {
     assert!(!format!("{x:?}").contains("115, 51, 99, 114, 101, 116"));
     assert!(memchr::memmem::find(&rig.wire(Send), b"s3cret").is_none());
 }
+
+#[test]
+fn what_comes_late_for_any_of_a_thousand_is_no_new_stream() {
+    let mut rig = Rig::with(Config::default(), info(1, false));
+    let ids = || (1001..3001).step_by(2);
+    rig.send(ids().flat_map(|id| get(id, "/x")).collect::<Vec<_>>());
+    let reset = |id| frame(kind::RST_STREAM, 0, id, &8u32.to_be_bytes());
+    rig.send(ids().flat_map(reset).collect::<Vec<_>>());
+    // The server has not seen the resets yet.
+    rig.receive(ids().flat_map(|id| ok(id, END)).collect::<Vec<_>>());
+    rig.close(false);
+    assert_eq!(rig.lines().len(), 1000);
+}

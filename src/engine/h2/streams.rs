@@ -39,6 +39,57 @@ pub(super) struct Stream {
     websocket: bool,
 }
 
+impl Stream {
+    /// Becomes a tunnel if its request was CONNECT and has been agreed to.
+    fn connect(&mut self) {
+        let exchange = &mut self.open.exchange;
+        let request = exchange.request.as_ref();
+        let response = exchange.response.as_ref();
+        if request.is_some_and(|r| r.method == b"CONNECT")
+            && response.is_some_and(|r| (200..300).contains(&r.status))
+        {
+            self.tunnel = true;
+            exchange.upgraded_to = Some(if self.websocket {
+                Upgrade::WebSocket
+            } else {
+                Upgrade::Tunnel
+            });
+        }
+    }
+
+    /// As [`connect`](Self::connect), when the response was read before its
+    /// request: what was taken for its body was sent in the tunnel, `way`.
+    fn connect_late(
+        &mut self,
+        core: &mut Core,
+        way: Direction,
+        origin: &Origin<'_>,
+    ) -> io::Result<()> {
+        self.connect();
+        let open = &mut self.open;
+        let Some(response) = open.exchange.response.as_mut().filter(|_| self.tunnel) else {
+            return Ok(());
+        };
+        let body = std::mem::take(&mut response.body);
+        let whole = body.bytes.len() as u64 == body.encoded_size;
+        if self.websocket && whole {
+            open.begin_websocket(core)?;
+        }
+        count_tunnel(core, open, way.index(), body.encoded_size);
+        if self.websocket && !whole {
+            // From the next frame on.
+            open.begin_websocket(core)?;
+        }
+        if whole {
+            open.websocket_input(core, way, origin.time, Input::Bytes(&body.bytes))?;
+        }
+        if open.response_done {
+            open.websocket_input(core, way, origin.time, Input::End)?;
+        }
+        Ok(())
+    }
+}
+
 /// What a header section is to its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
@@ -287,6 +338,9 @@ impl H2 {
         if open.verdict == Verdict::Keep {
             core.request(&open.exchange)?;
         }
+        let responses = conv.requests.unwrap_or(Direction::Send).other();
+        stream.connect_late(core, conv.outward(responses), origin)?;
+        let open = &stream.open;
         if open.is_wanted() && open.exchange.response.is_none() {
             core.await_response(conv.info.key, u64::from(id));
         }
@@ -316,22 +370,11 @@ impl H2 {
             Some(unread) => unread.interim,
             None => std::mem::take(&mut open.exchange.interim),
         };
-        let connect = open
-            .exchange
-            .request
-            .as_ref()
-            .is_some_and(|r| r.method == b"CONNECT");
-        if connect && (200..300).contains(&response.status) {
-            stream.tunnel = true;
-            open.exchange.upgraded_to = Some(if stream.websocket {
-                Upgrade::WebSocket
-            } else {
-                Upgrade::Tunnel
-            });
-        }
         open.exchange.times.response_start = Some(origin.time);
         open.exchange.response = Some(response);
         open.exchange.info = conv.info.clone();
+        stream.connect();
+        let open = &mut stream.open;
         open.judge(core, false);
         if !stream.tunnel {
             open.watch(core, Part::Response);

@@ -13,6 +13,7 @@
 
 mod anew;
 mod data;
+mod ended;
 mod gaps;
 mod heads;
 mod reader;

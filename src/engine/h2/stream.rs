@@ -216,6 +216,8 @@ impl Stream {
         if open.verdict == Verdict::Keep {
             core.request(&open.exchange)?;
         }
+        self.connect_late(turn)?;
+        let (open, core) = (&self.open, &mut *turn.core);
         if open.is_wanted() && open.exchange.response.is_none() {
             core.await_response(turn.conv.info.key, u64::from(self.id));
         }
@@ -234,19 +236,11 @@ impl Stream {
             Some(unread) => unread.interim,
             None => std::mem::take(&mut open.exchange.interim),
         };
-        let request = open.exchange.request.as_ref();
-        let connect = request.is_some_and(|r| r.method == b"CONNECT");
-        if connect && (200..300).contains(&response.status) {
-            self.tunnel = true;
-            open.exchange.upgraded_to = Some(if self.websocket {
-                Upgrade::WebSocket
-            } else {
-                Upgrade::Tunnel
-            });
-        }
         open.exchange.times.response_start = Some(turn.origin.time);
         open.exchange.response = Some(response);
         open.exchange.info = turn.conv.info.clone();
+        self.connect();
+        let open = &mut self.open;
         open.judge(turn.core, false);
         if !self.tunnel {
             open.watch(turn.core, Part::Response);
@@ -254,6 +248,56 @@ impl Stream {
             open.begin_websocket(turn.core)?;
         }
         turn.flush(self)
+    }
+
+    /// Becomes a tunnel if its request was CONNECT and has been agreed to.
+    fn connect(&mut self) {
+        let exchange = &mut self.open.exchange;
+        let request = exchange.request.as_ref();
+        let response = exchange.response.as_ref();
+        if request.is_some_and(|r| r.method == b"CONNECT")
+            && response.is_some_and(|r| (200..300).contains(&r.status))
+        {
+            self.tunnel = true;
+            exchange.upgraded_to = Some(if self.websocket {
+                Upgrade::WebSocket
+            } else {
+                Upgrade::Tunnel
+            });
+        }
+    }
+
+    /// As [`connect`](Self::connect), when the response was read before its
+    /// request: what was taken for its body was sent in the tunnel.
+    fn connect_late(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
+        self.connect();
+        let response = self.open.exchange.response.as_mut();
+        let Some(response) = response.filter(|_| self.tunnel) else {
+            return Ok(());
+        };
+        let body = std::mem::take(&mut response.body);
+        let responses = turn.conv.requests.unwrap_or(Direction::Send).other();
+        let origin = turn.origin;
+        let mut turn = turn.of(responses, origin);
+        let whole = body.bytes.len() as u64 == body.encoded_size;
+        if self.websocket && whole {
+            self.open.begin_websocket(turn.core)?;
+        }
+        if whole {
+            self.tunnelled(&mut turn, body.encoded_size, Input::Bytes(&body.bytes))?;
+        } else {
+            self.count_tunnel(&mut turn, body.encoded_size);
+            if self.websocket {
+                // From the next frame on.
+                self.open.begin_websocket(turn.core)?;
+            }
+        }
+        if self.open.response_done {
+            let (way, time) = (turn.outward(), turn.origin.time);
+            self.open
+                .websocket_input(turn.core, way, time, Input::End)?;
+        }
+        Ok(())
     }
 
     /// The request that a server makes up for its stream.
@@ -310,15 +354,21 @@ impl Stream {
 
     /// Bytes of somebody else, or missing ones of them.
     fn tunnelled(&mut self, turn: &mut Turn<'_>, length: u64, input: Input<'_>) -> io::Result<()> {
-        let (open, outward) = (&mut self.open, turn.outward());
+        self.count_tunnel(turn, length);
+        let (way, time) = (turn.outward(), turn.origin.time);
+        self.open.websocket_input(turn.core, way, time, input)
+    }
+
+    fn count_tunnel(&mut self, turn: &mut Turn<'_>, length: u64) {
+        let open = &mut self.open;
         if open.websocket.is_none() {
             let count = &mut turn.core.stats.tunnel_bytes;
             *count = count.saturating_add(length);
         }
-        if let Some(count) = open.exchange.tunnel_bytes.get_mut(outward.index()) {
+        let outward = turn.outward().index();
+        if let Some(count) = open.exchange.tunnel_bytes.get_mut(outward) {
             *count = count.saturating_add(length);
         }
-        open.websocket_input(turn.core, outward, turn.origin.time, input)
     }
 
     /// Frames of the connection are missing that may have been of this stream.

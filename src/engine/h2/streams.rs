@@ -8,6 +8,7 @@ use std::io;
 use rustc_hash::FxHashMap;
 
 use super::Upgraded;
+use super::ended::Ended;
 use super::heads::Section;
 use super::stream::Stream;
 use super::turn::Turn;
@@ -28,10 +29,6 @@ const STREAM_COST: u64 = 1024;
 /// GOAWAY frames that are obeyed on one connection.
 const GO_AWAYS: u32 = 16;
 
-/// Streams that have ended and are remembered, so that what comes late for
-/// them does not look like a new one.
-const REMEMBERED: usize = 128;
-
 /// All streams of a connection.
 #[derive(Default)]
 pub(super) struct Streams {
@@ -43,7 +40,7 @@ pub(super) struct Streams {
     highest: [u32; 2],
     /// Streams may exist whose beginning was not seen.
     pub(super) lossy: bool,
-    ended: VecDeque<u32>,
+    ended: Ended,
     /// GOAWAY frames so far.
     go_aways: u32,
 }
@@ -76,17 +73,10 @@ impl Streams {
         self.map.get(&u32::try_from(id).ok()?)?.pending()
     }
 
-    fn remember(&mut self, id: u32) {
-        if self.ended.len() >= REMEMBERED {
-            self.ended.pop_front();
-        }
-        self.ended.push_back(id);
-    }
-
     /// Whether a stream that is not known may begin now.
     fn may_begin(&self, id: u32) -> bool {
         let newer = id > self.highest[(id & 1) as usize];
-        newer || self.lossy && !self.ended.contains(&id)
+        newer || self.lossy && !self.ended.contains(id)
     }
 
     /// The stream, made if it may begin now.
@@ -183,7 +173,7 @@ impl Streams {
         match self.map.get_mut(&id) {
             Some(stream) => stream.body(turn, bytes, more),
             None => {
-                if self.lossy && !self.ended.contains(&id) {
+                if self.lossy && !self.ended.contains(id) {
                     turn.pass_over(bytes.len());
                 }
                 Ok(())
@@ -320,7 +310,7 @@ impl Streams {
         stream: Box<Stream>,
         ending: Option<Ending>,
     ) -> io::Result<()> {
-        self.remember(stream.id);
+        self.ended.insert(stream.id);
         stream.finish(turn, ending)
     }
 

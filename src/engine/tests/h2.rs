@@ -731,3 +731,46 @@ fn a_value_whose_name_is_not_known_is_masked() {
     assert!(!format!("{x:?}").contains("115, 51, 99, 114, 101, 116"));
     assert!(memchr::memmem::find(&rig.wire(Send), b"s3cret").is_none());
 }
+
+#[test]
+fn what_comes_late_for_any_of_a_thousand_is_no_new_stream() {
+    let mut rig = Rig::with(Config::default(), info(1, false));
+    let ids = || (1001..3001).step_by(2);
+    rig.send(ids().flat_map(|id| get(id, "/x")).collect::<Vec<_>>());
+    let reset = |id| frame(kind::RST_STREAM, 0, id, &8u32.to_be_bytes());
+    rig.send(ids().flat_map(reset).collect::<Vec<_>>());
+    // The server has not seen the resets yet.
+    rig.receive(ids().flat_map(|id| ok(id, END)).collect::<Vec<_>>());
+    rig.close(false);
+    assert_eq!(rig.lines().len(), 1000);
+}
+
+#[test]
+fn connect_may_be_read_after_its_response() {
+    let plain = [(":method", "CONNECT"), (":authority", "b.test:443")];
+    let mut rig = Rig::new();
+    rig.send(preface());
+    let answer = [settings(), ok(1, 0), data(1, 0, b"abcd")].concat();
+    rig.receive(answer.clone());
+    rig.send(headers(1, 0, &plain));
+    rig.receive(data(1, END, b"ef"));
+    rig.send(data(1, END, b"xyz"));
+    let line = "CONNECT b.test:443 > Complete  | 200 < Complete  | complete tunnel [3, 6]";
+    assert_eq!(rig.lines(), [line]);
+
+    let websocket = [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", "/chat"),
+        (":authority", "a.test"),
+    ];
+    let mut rig = Rig::new();
+    rig.send(preface());
+    rig.receive([settings(), ok(1, 0), data(1, 0, b"\x81\x02Hi\x81")].concat());
+    rig.send(headers(1, 0, &websocket));
+    rig.receive(data(1, END, b"\x01!"));
+    let messages = rig.out.borrow().told.clone();
+    let texts = ["1 Receive text complete Hi", "2 Receive text complete !"];
+    assert_eq!(messages[messages.len() - 2..], texts);
+}

@@ -44,6 +44,8 @@ pub(super) struct Streams {
     /// Streams may exist whose beginning was not seen.
     pub(super) lossy: bool,
     ended: VecDeque<u32>,
+    /// Those of them that were given out without their request.
+    orphans: VecDeque<u32>,
     /// GOAWAY frames so far.
     go_aways: u32,
 }
@@ -76,11 +78,14 @@ impl Streams {
         self.map.get(&u32::try_from(id).ok()?)?.pending()
     }
 
-    fn remember(&mut self, id: u32) {
-        if self.ended.len() >= REMEMBERED {
-            self.ended.pop_front();
+    /// Counts a request whose response could not wait for it any longer.
+    fn late(&mut self, turn: &mut Turn<'_>, id: u32) {
+        if turn.part() == Part::Request
+            && let Some(at) = self.orphans.iter().position(|orphan| *orphan == id)
+        {
+            self.orphans.remove(at);
+            turn.core.stats.late_requests += 1;
         }
-        self.ended.push_back(id);
     }
 
     /// Whether a stream that is not known may begin now.
@@ -147,10 +152,11 @@ impl Streams {
             return Ok(());
         }
         let lossy = self.lossy;
-        match self.stream(turn, id)? {
-            Some(stream) => stream.section(turn, section, end, lossy),
-            None => Ok(()),
+        if let Some(stream) = self.stream(turn, id)? {
+            return stream.section(turn, section, end, lossy);
         }
+        self.late(turn, id);
+        Ok(())
     }
 
     /// A request that the server makes up (RFC 9113 8.4).
@@ -320,7 +326,7 @@ impl Streams {
         stream: Box<Stream>,
         ending: Option<Ending>,
     ) -> io::Result<()> {
-        self.remember(stream.id);
+        remember(&mut self.ended, stream.id);
         stream.finish(turn, ending)
     }
 
@@ -344,9 +350,18 @@ impl Streams {
                 && entry.get().is_orphan()
             {
                 let stream = entry.remove();
+                remember(&mut self.orphans, id);
                 self.give_out(turn, stream, None)?;
             }
         }
         Ok(())
     }
+}
+
+/// Appends to those that are remembered.
+fn remember(ids: &mut VecDeque<u32>, id: u32) {
+    if ids.len() >= REMEMBERED {
+        ids.pop_front();
+    }
+    ids.push_back(id);
 }

@@ -1,5 +1,8 @@
-//! How fast the engine is without a kernel: one large body, and small
-//! exchanges. `cargo bench --no-default-features --bench engine`
+//! How fast the engine is without a kernel: large bodies, and small exchanges.
+//! `cargo bench --no-default-features --bench engine [-- PART-OF-A-NAME]`
+//!
+//! Every figure is the best of many short batches: what else the machine does
+//! counts little then.
 
 use std::io;
 use std::time::Instant;
@@ -12,6 +15,7 @@ use httpsniff::exchange::Exchange;
 use httpsniff::http::h2::{FrameHeader, PREFACE, flag, kind};
 use httpsniff::http::hpack::encode_literal;
 use httpsniff::output::{Sink, Wants, Wire};
+use httpsniff::redact::Redact;
 
 /// Takes everything and keeps nothing.
 struct Null(Wants);
@@ -30,6 +34,25 @@ impl Sink for Null {
     }
 }
 
+/// What an engine is asked for.
+#[derive(Clone)]
+struct Setup {
+    name: &'static str,
+    wants: Wants,
+    config: Config,
+}
+
+/// The best batch's nanoseconds for each thing that `batch` says it did.
+fn best(batches: u32, mut batch: impl FnMut() -> u64) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..batches {
+        let start = Instant::now();
+        let count = batch();
+        best = best.min(start.elapsed().as_nanos() as f64 / count as f64);
+    }
+    best
+}
+
 struct Feed {
     engine: Engine,
     info: ConnectionInfo,
@@ -37,9 +60,9 @@ struct Feed {
 }
 
 impl Feed {
-    fn new(wants: Wants) -> Self {
+    fn new(setup: &Setup) -> Self {
         Self {
-            engine: Engine::new(Config::default(), vec![Box::new(Null(wants))]),
+            engine: Engine::new(setup.config.clone(), vec![Box::new(Null(setup.wants))]),
             info: ConnectionInfo {
                 from_start: true,
                 ..ConnectionInfo::new(ConnectionKey {
@@ -85,142 +108,204 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&header.encode()[..], payload].concat()
 }
 
+/// Changes the stream of a frame.
+fn set_stream(frame: &mut [u8], stream: u32) {
+    if let Some(place) = frame.get_mut(5..9) {
+        place.copy_from_slice(&stream.to_be_bytes());
+    }
+}
+
 /// A block as encoders send it once their table is filled: names and most
 /// values by index, one literal.
-fn block(indexed: &[u8], literal: (&[u8], &[u8])) -> Vec<u8> {
+fn block(indexed: &[u8], literals: &[(&[u8], &[u8])]) -> Vec<u8> {
     let mut block = indexed.to_vec();
-    encode_literal(literal.0, literal.1, false, &mut block);
+    for (name, value) in literals {
+        encode_literal(name, value, false, &mut block);
+    }
     block
 }
 
-fn http2(name: &str, wants: Wants) {
-    let settings = frame(kind::SETTINGS, 0, 0, &[]);
-    let begin = |feed: &mut Feed| {
+/// A request and the head of its response: the same as in HTTP/1.1 below.
+fn heads() -> (Vec<u8>, Vec<u8>) {
+    // :method GET, :scheme https, accept-encoding gzip; :status 200.
+    let request = block(
+        &[0x82, 0x87, 0x90],
+        &[
+            (b":path", b"/index.html"),
+            (b":authority", b"localhost:8443"),
+            (b"user-agent", b"h2load nghttp2/1.52.0"),
+            (b"accept", b"*/*"),
+        ],
+    );
+    let response = block(
+        &[0x88],
+        &[
+            (b"server", b"nginx/1.22.1"),
+            (b"date", b"Sat, 21 Nov 2026 08:00:00 GMT"),
+            (b"content-type", b"text/html"),
+            (b"content-length", b"1024"),
+        ],
+    );
+    (request, response)
+}
+
+impl Feed {
+    /// A connection of HTTP/2.
+    fn http2(setup: &Setup) -> Self {
+        let mut feed = Self::new(setup);
+        let settings = frame(kind::SETTINGS, 0, 0, &[]);
         feed.bytes(Direction::Send, &[PREFACE, &settings].concat());
         feed.bytes(Direction::Receive, &settings);
-    };
-    // :method GET, :scheme https, accept-encoding gzip; :status 200.
-    let mut request = block(&[0x82, 0x87, 0x90], (b":path", b"/index.html"));
-    for (name, value) in [
-        (&b":authority"[..], &b"localhost:8443"[..]),
-        (b"user-agent", b"h2load nghttp2/1.52.0"),
-        (b"accept", b"*/*"),
-    ] {
-        encode_literal(name, value, false, &mut request);
+        feed
     }
-    let mut response = block(&[0x88], (b"server", b"nginx/1.22.1"));
-    for (name, value) in [
-        (&b"date"[..], &b"Sat, 21 Nov 2026 08:00:00 GMT"[..]),
-        (b"content-type", b"text/html"),
-        (b"content-length", b"1024"),
-    ] {
-        encode_literal(name, value, false, &mut response);
-    }
-    let mut feed = Feed::new(wants);
-    begin(&mut feed);
-    let (mut next, rounds, streams) = (1, 10_000, 100);
-    let body = [b'x'; 1024];
-    let start = Instant::now();
-    for _ in 0..rounds {
+}
+
+fn http2_exchanges(setup: &Setup) -> f64 {
+    let (request, response) = heads();
+    let mut feed = Feed::http2(setup);
+    let (mut next, streams) = (1, 100);
+    let headers = flag::END_HEADERS | flag::END_STREAM;
+    let mut ask = frame(kind::HEADERS, headers, 0, &request);
+    let mut answer = frame(kind::HEADERS, flag::END_HEADERS, 0, &response);
+    let data = answer.len();
+    answer.extend(frame(kind::DATA, flag::END_STREAM, 0, &[b'x'; 1024]));
+    let nanos = best(2000, || {
         let ids = (next..).step_by(2).take(streams);
         next += 2 * streams as u32;
         for id in ids.clone() {
-            let headers = flag::END_HEADERS | flag::END_STREAM;
-            feed.bytes(
-                Direction::Send,
-                &frame(kind::HEADERS, headers, id, &request),
-            );
+            set_stream(&mut ask, id);
+            feed.bytes(Direction::Send, &ask);
         }
         for id in ids {
-            let mut bytes = frame(kind::HEADERS, flag::END_HEADERS, id, &response);
-            bytes.extend(frame(kind::DATA, flag::END_STREAM, id, &body));
-            feed.bytes(Direction::Receive, &bytes);
+            set_stream(&mut answer, id);
+            set_stream(answer.get_mut(data..).unwrap_or_default(), id);
+            feed.bytes(Direction::Receive, &answer);
         }
-    }
-    let count = rounds * streams as u64;
-    let nanos = start.elapsed().as_nanos() as f64 / count as f64;
-    assert_eq!(feed.engine.stats().shown, count);
-    println!("HTTP/2, small exchange of 100 streams, {name}: {nanos:.0} ns");
+        streams as u64
+    });
+    let stats = feed.engine.stats();
+    assert_eq!(stats.shown + stats.filtered, 2000 * streams as u64);
+    nanos
+}
 
-    let mut feed = Feed::new(wants);
-    begin(&mut feed);
-    feed.bytes(
-        Direction::Send,
-        &frame(kind::HEADERS, flag::END_HEADERS, 1, &request),
-    );
-    feed.bytes(
-        Direction::Receive,
-        &frame(kind::HEADERS, flag::END_HEADERS, 1, &response),
-    );
-    let piece = frame(kind::DATA, 0, 1, &[b'x'; 16 << 10]);
-    let count = 1_u32 << 20;
-    let start = Instant::now();
-    for _ in 0..count {
-        feed.bytes(Direction::Receive, &piece);
+/// A body in frames of `size` bytes, as many of them in an event as 16 KiB
+/// take.
+fn http2_body(setup: &Setup, size: usize) -> f64 {
+    let (request, response) = heads();
+    let mut feed = Feed::http2(setup);
+    let head = |block| frame(kind::HEADERS, flag::END_HEADERS, 1, block);
+    feed.bytes(Direction::Send, &head(&request));
+    feed.bytes(Direction::Receive, &head(&response));
+    let piece = frame(kind::DATA, 0, 1, &vec![b'x'; size]).repeat((16 << 10) / size);
+    best(400, || {
+        for _ in 0..100 {
+            feed.bytes(Direction::Receive, &piece);
+        }
+        100 * piece.len() as u64
+    })
+}
+
+fn http1_exchanges(setup: &Setup) -> f64 {
+    let mut feed = Feed::new(setup);
+    let request = b"GET /index.html HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: wrk\r\nAccept: */*\r\n\r\n";
+    let mut response = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 08:00:00 GMT\r\nContent-Type: text/html\r\nContent-Length: 1024\r\n\r\n".to_vec();
+    response.extend_from_slice(&[b'x'; 1024]);
+    best(2000, || {
+        for _ in 0..100 {
+            feed.bytes(Direction::Send, request);
+            feed.bytes(Direction::Receive, &response);
+        }
+        100
+    })
+}
+
+fn http1_body(setup: &Setup) -> f64 {
+    let mut feed = Feed::new(setup);
+    feed.bytes(Direction::Send, b"GET /1 HTTP/1.1\r\n\r\n");
+    let size: u64 = 16 << 30;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
+    feed.bytes(Direction::Receive, head.as_bytes());
+    let piece = vec![b'x'; 16 << 10];
+    best(400, || {
+        for _ in 0..100 {
+            feed.bytes(Direction::Receive, &piece);
+        }
+        100 * piece.len() as u64
+    })
+}
+
+fn http1_chunks(setup: &Setup) -> f64 {
+    let mut chunked = Vec::new();
+    for _ in 0..256 {
+        chunked.extend_from_slice(b"1000\r\n");
+        chunked.resize(chunked.len() + 4096, b'x');
+        chunked.extend_from_slice(b"\r\n");
     }
-    let seconds = start.elapsed().as_secs_f64();
-    let bytes = f64::from(count) * piece.len() as f64;
-    println!(
-        "HTTP/2, large body, {name}: {:.1} GB/s",
-        bytes / 1e9 / seconds
-    );
+    let mut feed = Feed::new(setup);
+    feed.bytes(Direction::Send, b"GET /1 HTTP/1.1\r\n\r\n");
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    feed.bytes(Direction::Receive, head);
+    best(400, || {
+        for piece in chunked.chunks(16 << 10) {
+            feed.bytes(Direction::Receive, piece);
+        }
+        chunked.len() as u64
+    })
 }
 
 fn main() {
-    let all = Wants {
-        bodies: true,
-        wire: true,
-        ..Wants::default()
+    let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-'));
+    let wanted = |name: &str| wanted.as_ref().is_none_or(|part| name.contains(part));
+    let sizes = Setup {
+        name: "sizes only",
+        wants: Wants::default(),
+        config: Config::default(),
     };
-    for (name, wants) in [("sizes only", Wants::default()), ("bodies and wire", all)] {
-        let mut feed = Feed::new(wants);
-        feed.bytes(Direction::Send, b"GET /1 HTTP/1.1\r\n\r\n");
-        let size: u64 = 16 << 30;
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
-        feed.bytes(Direction::Receive, head.as_bytes());
-        let piece = vec![b'x'; 16 << 10];
-        let start = Instant::now();
-        for _ in 0..size / piece.len() as u64 {
-            feed.bytes(Direction::Receive, &piece);
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        println!(
-            "large body, {name}: {:.1} GB/s",
-            size as f64 / 1e9 / seconds
-        );
-
-        let mut chunked = Vec::new();
-        for _ in 0..256 {
-            chunked.extend_from_slice(b"1000\r\n");
-            chunked.resize(chunked.len() + 4096, b'x');
-            chunked.extend_from_slice(b"\r\n");
-        }
-        let mut feed = Feed::new(wants);
-        feed.bytes(Direction::Send, b"GET /1 HTTP/1.1\r\n\r\n");
-        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        feed.bytes(Direction::Receive, head);
-        let start = Instant::now();
-        for _ in 0..2000 {
-            for piece in chunked.chunks(16 << 10) {
-                feed.bytes(Direction::Receive, piece);
+    let all = Setup {
+        name: "bodies and wire",
+        wants: Wants {
+            bodies: true,
+            wire: true,
+            ..Wants::default()
+        },
+        ..sizes.clone()
+    };
+    let mut setups = vec![sizes, all.clone()];
+    let mut masked = Setup {
+        name: "the same, masked",
+        ..all.clone()
+    };
+    masked.config.redact = Some(Redact::new(&[]));
+    setups.push(masked);
+    let mut dropped = Setup {
+        name: "the same, filtered out",
+        ..all
+    };
+    dropped.config.filter.methods.extend("POST".parse());
+    setups.push(dropped);
+    for setup in &setups {
+        let show = |what: &str, unit: &str, run: &dyn Fn() -> f64| {
+            let name = format!("{what}, {}", setup.name);
+            if wanted(&name) {
+                let nanos = run();
+                let (figure, unit) = match unit {
+                    "GB/s" => (1.0 / nanos, "GB/s"),
+                    _ => (nanos, "ns"),
+                };
+                println!("{name}: {figure:.1} {unit}");
             }
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        let bytes = 2000.0 * chunked.len() as f64;
-        println!("chunked body, {name}: {:.1} GB/s", bytes / 1e9 / seconds);
-
-        let mut feed = Feed::new(wants);
-        let request = b"GET /index.html HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: wrk\r\nAccept: */*\r\n\r\n";
-        let response = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 08:00:00 GMT\r\nContent-Type: text/html\r\nContent-Length: 35\r\nConnection: keep-alive\r\nETag: \"1234-5678\"\r\nAccept-Ranges: bytes\r\n\r\n01234567890123456789012345678901234";
-        let count = 1_000_000;
-        let start = Instant::now();
-        for _ in 0..count {
-            feed.bytes(Direction::Send, request);
-            feed.bytes(Direction::Receive, response);
-        }
-        let nanos = start.elapsed().as_nanos() as f64 / f64::from(count);
-        assert_eq!(feed.engine.stats().shown, u64::from(count as u32));
-        println!("small exchange, {name}: {nanos:.0} ns");
-        http2(name, wants);
+        };
+        show("HTTP/1, exchange", "ns", &|| http1_exchanges(setup));
+        show("HTTP/2, exchange", "ns", &|| http2_exchanges(setup));
+        show("HTTP/1, body", "GB/s", &|| http1_body(setup));
+        show("HTTP/1, body in chunks of 4 KiB", "GB/s", &|| {
+            http1_chunks(setup)
+        });
+        show("HTTP/2, body in frames of 16 KiB", "GB/s", &|| {
+            http2_body(setup, 16 << 10)
+        });
+        show("HTTP/2, body in frames of 256 bytes", "GB/s", &|| {
+            http2_body(setup, 256)
+        });
     }
 }

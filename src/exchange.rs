@@ -162,6 +162,23 @@ impl Fields {
             .map(|(name, value)| (self.slice(*name), self.slice(*value)))
     }
 
+    /// Lets `each` change the values in place, given each name beside them.
+    pub fn values_mut(&mut self, mut each: impl FnMut(&[u8], &mut [u8])) {
+        for (name, value) in &self.spans {
+            // A name stands before its value.
+            let split = self.bytes.split_at_mut_checked(value.start as usize);
+            let Some((before, after)) = split else {
+                continue;
+            };
+            let name = before.get(name.start as usize..name.end as usize);
+            let length = value.end.saturating_sub(value.start) as usize;
+            each(
+                name.unwrap_or_default(),
+                after.get_mut(..length).unwrap_or_default(),
+            );
+        }
+    }
+
     /// The value of the first field with this name, ignoring ASCII case.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&[u8]> {

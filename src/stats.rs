@@ -41,6 +41,9 @@ pub struct Stats {
     pub upgraded: u64,
     /// Messages within exchanges that were given to the outputs.
     pub messages: u64,
+    /// Requests of HTTP/2 that came when their response had been given out
+    /// without them.
+    pub late_requests: u64,
     /// Messages that could not be parsed.
     pub malformed: u64,
     /// Bytes that were transferred and are not there, by

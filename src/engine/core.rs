@@ -73,6 +73,8 @@ pub(super) struct Core {
     /// Exchanges that were given a second to end: when that is over, and which
     /// they are.
     pending: VecDeque<(Timestamp, ConnectionKey, u64)>,
+    /// A frame of HTTP/2 that is being written anew, or the memory for one.
+    pub(super) scratch: Vec<u8>,
     /// What went wrong where it could not be said.
     failed: Option<io::Error>,
     numbers: u64,
@@ -95,6 +97,7 @@ impl Core {
             at: Timestamp::default(),
             muted: Vec::new(),
             pending: VecDeque::new(),
+            scratch: Vec::new(),
             failed: None,
             numbers: 0,
             sinks,

@@ -1,12 +1,13 @@
 //! An exchange that has not ended yet.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::core::Core;
 use super::watch::Watches;
 use super::websocket::WebSocket;
 use crate::content::coding::{Outcome, decode};
-use crate::event::{Direction, MissingReason};
+use crate::event::{ConnectionInfo, Direction, MissingReason};
 use crate::exchange::{Body, BodyState, Exchange, Missing, Request};
 use crate::filter::{Subject, Verdict};
 use crate::flow::OwnedOrigin;
@@ -81,6 +82,13 @@ impl Open {
             charged: 0,
             websocket: None,
             watches: Watches::default(),
+        }
+    }
+
+    /// Takes over what is known of the connection by now.
+    pub(super) fn learn(&mut self, info: &Arc<ConnectionInfo>) {
+        if !Arc::ptr_eq(&self.exchange.info, info) {
+            self.exchange.info = Arc::clone(info);
         }
     }
 

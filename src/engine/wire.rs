@@ -77,6 +77,10 @@ impl Conversation {
                 *before = before.saturating_add(length);
                 return Ok(());
             }
+            if matches!(content, HeldContent::Gap { .. }) {
+                core.budget.charge(HELD_COST);
+                open.held_bytes += HELD_COST;
+            }
             open.held.push_back(HeldWire {
                 direction,
                 offset,

@@ -66,6 +66,12 @@ pub(super) fn summary(stats: &Stats) -> Vec<String> {
             number(stats.evicted_connections, "connection")
         ));
     }
+    if stats.late_requests > 0 {
+        lines.push(format!(
+            "{} came too late for the response, which is shown without",
+            number(stats.late_requests, "request")
+        ));
+    }
     if stats.malformed > 0 {
         lines.push(format!(
             "{} could not be parsed",
@@ -151,6 +157,7 @@ mod tests {
             filtered: 3,
             lacking: 2,
             malformed: 1,
+            late_requests: 7,
             other_bytes: 10,
             tunnel_bytes: 20,
             flows: 5,
@@ -162,6 +169,7 @@ mod tests {
         }
         let text = summary(&stats).join("\n");
         assert!(text.starts_with("9 exchanges seen, 4 shown, 3 filtered out, 2 left out"));
+        assert!(text.contains("7 requests came too late"));
         assert!(text.contains("6 TLS connections not read: 5 shown, 1 left out"));
         for bytes in 1..=MissingReason::ALL.len() {
             assert!(text.contains(&format!("{bytes} B ")), "{text}");

@@ -23,93 +23,127 @@ const HELD_SECTIONS: u64 = 1 << 20;
 /// What a held piece costs beyond its bytes.
 const HELD_COST: u64 = 128;
 
+/// Memory for a frame that is kept for the next one, in bytes.
+const SCRATCH_KEPT: usize = 32 << 10;
+
 /// A DATA frame of which only the beginning is there.
 pub(super) struct Unwritten {
     stream: u32,
     origin: OwnedOrigin,
-    body: Vec<u8>,
+    /// With room for its header.
+    frame: Vec<u8>,
 }
 
 impl Unwritten {
     /// Bytes that are held.
     pub(super) fn memory(&self) -> usize {
-        self.body.capacity()
+        self.frame.capacity()
     }
 }
 
-/// Appends a frame.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8], out: &mut Vec<u8>) {
-    let header = FrameHeader {
-        length: u32::try_from(payload.len()).unwrap_or(0),
+/// A header section that is written anew, with room for a frame's header
+/// before it; empty if it is not.
+pub(super) struct Block(Vec<u8>);
+
+/// The header of a frame with `length` bytes of payload.
+fn header(kind: u8, flags: u8, stream: u32, length: usize) -> [u8; HEADER_LENGTH] {
+    FrameHeader {
+        length: u32::try_from(length).unwrap_or(0),
         kind,
         flags,
         stream,
-    };
-    out.reserve(HEADER_LENGTH + payload.len());
-    out.extend_from_slice(&header.encode());
-    out.extend_from_slice(payload);
+    }
+    .encode()
+}
+
+/// Writes the header of a frame whose payload is there into the room before
+/// it.
+fn finish(kind: u8, flags: u8, stream: u32, frame: &mut [u8]) {
+    let length = frame.len().saturating_sub(HEADER_LENGTH);
+    if let Some(room) = frame.first_chunk_mut() {
+        *room = header(kind, flags, stream, length);
+    }
+}
+
+/// A section that is too long for one frame, as several.
+fn split(stream: u32, mut flags: u8, fields: &[u8]) -> Vec<u8> {
+    let mut frames = Vec::with_capacity(fields.len() + fields.len() / 512);
+    let mut kind = kind::HEADERS;
+    let mut parts = fields.chunks(FRAME_SIZE as usize).peekable();
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            flags |= flag::END_HEADERS;
+        }
+        frames.extend_from_slice(&header(kind, flags, stream, part.len()));
+        frames.extend_from_slice(part);
+        (kind, flags) = (kind::CONTINUATION, 0);
+    }
+    frames
+}
+
+/// What is to be handed over or held.
+#[derive(Clone, Copy)]
+enum Held<'a> {
+    Bytes(&'a [u8]),
+    Gap { length: u64, reason: MissingReason },
 }
 
 impl Turn<'_> {
-    /// Whether anything of the connection is written anew.
-    pub(super) fn writes(&self) -> bool {
-        let both = [Direction::Send, Direction::Receive];
-        self.core.wants.wire && both.into_iter().any(|d| self.out.rewrites(d))
-    }
-
-    /// Whether the direction is.
+    /// Whether the direction is written anew.
     fn rewrites(&self) -> bool {
         self.core.wants.wire && self.out.rewrites(self.direction)
+    }
+
+    /// An empty buffer with room for a frame's header.
+    fn scratch(&mut self) -> Vec<u8> {
+        let mut scratch = std::mem::take(&mut self.core.scratch);
+        scratch.clear();
+        scratch.resize(HEADER_LENGTH, 0);
+        scratch
+    }
+
+    /// Encodes a section, if it is to be written.
+    pub(super) fn encode(&mut self, stream: &Stream, section: &Section) -> Block {
+        if !self.rewrites() || !stream.open.is_wanted() {
+            return Block(Vec::new());
+        }
+        let mut block = self.scratch();
+        section.encode(&mut block);
+        Block(block)
     }
 
     /// Writes a header section of a stream.
     pub(super) fn write_section(
         &mut self,
         stream: &mut Stream,
-        section: &Section,
+        block: Block,
         end: bool,
     ) -> io::Result<()> {
-        if !self.rewrites() {
+        let Block(mut frame) = block;
+        let Some(fields) = frame.get(HEADER_LENGTH..) else {
             return Ok(());
+        };
+        let flags = if end { flag::END_STREAM } else { 0 };
+        if fields.len() > FRAME_SIZE as usize {
+            frame = split(stream.id, flags, fields);
+        } else {
+            let flags = flags | flag::END_HEADERS;
+            finish(kind::HEADERS, flags, stream.id, &mut frame);
         }
-        let block = section.encode();
-        let mut parts = block.chunks(FRAME_SIZE as usize).peekable();
-        let mut kind_now = kind::HEADERS;
-        let mut flags = if end { flag::END_STREAM } else { 0 };
-        let mut bytes = Vec::new();
-        loop {
-            let part = parts.next().unwrap_or_default();
-            if parts.peek().is_none() {
-                flags |= flag::END_HEADERS;
-            }
-            frame(kind_now, flags, stream.id, part, &mut bytes);
-            if parts.peek().is_none() {
-                break;
-            }
-            (kind_now, flags) = (kind::CONTINUATION, 0);
-        }
-        self.write(stream, HeldContent::Bytes(bytes))
+        self.write_scratch(stream, frame)
     }
 
     /// Writes a promise of a stream: it belongs to the promised one.
-    pub(super) fn write_promise(
-        &mut self,
-        stream: &mut Stream,
-        section: &Section,
-    ) -> io::Result<()> {
-        if !self.rewrites() {
+    pub(super) fn write_promise(&mut self, stream: &mut Stream, block: Block) -> io::Result<()> {
+        let Block(mut frame) = block;
+        if frame.len() < HEADER_LENGTH || frame.len() + 4 > HEADER_LENGTH + FRAME_SIZE as usize {
             return Ok(());
         }
-        let mut payload = stream.id.to_be_bytes().to_vec();
-        payload.extend_from_slice(&section.encode());
-        if payload.len() > FRAME_SIZE as usize {
-            return Ok(());
-        }
+        let promised = stream.id.to_be_bytes();
+        drop(frame.splice(HEADER_LENGTH..HEADER_LENGTH, promised));
         // On which stream it came matters to nobody; the first has been there.
-        let (kind, flags) = (kind::PUSH_PROMISE, flag::END_HEADERS);
-        let mut bytes = Vec::new();
-        frame(kind, flags, 1, &payload, &mut bytes);
-        self.write(stream, HeldContent::Bytes(bytes))
+        finish(kind::PUSH_PROMISE, flag::END_HEADERS, 1, &mut frame);
+        self.write_scratch(stream, frame)
     }
 
     /// Writes a piece of a body. `more`: what follows is of the same frame.
@@ -119,6 +153,8 @@ impl Turn<'_> {
         body: &[u8],
         more: bool,
     ) -> io::Result<()> {
+        /// A whole frame.
+        const WHOLE: usize = HEADER_LENGTH + FRAME_SIZE as usize;
         if !self.rewrites() || !stream.open.is_wanted() {
             return Ok(());
         }
@@ -126,21 +162,25 @@ impl Turn<'_> {
         // that the views of both ends are alike.
         let mut rest = body;
         while !rest.is_empty() {
-            let unwritten = &mut self.out.unwritten[self.direction.index()];
-            let mut data = unwritten.take().map_or_else(Vec::new, |u| u.body);
-            let room = (FRAME_SIZE as usize).saturating_sub(data.len());
+            let index = self.direction.index();
+            let mut frame = match self.out.unwritten[index].take() {
+                Some(unwritten) => unwritten.frame,
+                None => self.scratch(),
+            };
+            let room = WHOLE.saturating_sub(frame.len());
             let (part, after) = rest.split_at(room.min(rest.len()));
-            data.extend_from_slice(part);
+            frame.extend_from_slice(part);
             rest = after;
-            if more && rest.is_empty() && data.len() < FRAME_SIZE as usize {
-                *unwritten = Some(Unwritten {
+            if more && rest.is_empty() && frame.len() < WHOLE {
+                self.out.unwritten[index] = Some(Unwritten {
                     stream: stream.id,
                     origin: self.origin.to_owned(),
-                    body: data,
+                    frame,
                 });
                 return Ok(());
             }
-            self.write_frame(stream, kind::DATA, 0, &data)?;
+            finish(kind::DATA, 0, stream.id, &mut frame);
+            self.write_scratch(stream, frame)?;
         }
         Ok(())
     }
@@ -150,11 +190,12 @@ impl Turn<'_> {
     pub(super) fn write_rest(&mut self, stream: &mut Stream) -> io::Result<()> {
         for direction in [Direction::Send, Direction::Receive] {
             let unwritten = &mut self.out.unwritten[direction.index()];
-            let Some(unwritten) = unwritten.take_if(|u| u.stream == stream.id) else {
+            let Some(mut unwritten) = unwritten.take_if(|u| u.stream == stream.id) else {
                 continue;
             };
+            finish(kind::DATA, 0, stream.id, &mut unwritten.frame);
             let mut turn = self.of(direction, unwritten.origin.get());
-            turn.write_frame(stream, kind::DATA, 0, &unwritten.body)?;
+            turn.write(stream, Held::Bytes(&unwritten.frame))?;
         }
         Ok(())
     }
@@ -170,7 +211,7 @@ impl Turn<'_> {
             return Ok(());
         }
         self.write_rest(stream)?;
-        self.write(stream, HeldContent::Gap { length, reason })
+        self.write(stream, Held::Gap { length, reason })
     }
 
     /// Writes what ends a stream's direction: an empty frame of its body.
@@ -197,10 +238,9 @@ impl Turn<'_> {
             return Ok(());
         }
         self.start()?;
-        let mut bytes = Vec::new();
         let payload = payload.get(..8).unwrap_or_default();
-        frame(kind::GOAWAY, 0, 0, payload, &mut bytes);
-        self.push(&bytes)
+        let header = header(kind::GOAWAY, 0, 0, payload.len());
+        self.push(&[&header, payload].concat())
     }
 
     fn write_frame(
@@ -210,17 +250,27 @@ impl Turn<'_> {
         flags: u8,
         payload: &[u8],
     ) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        frame(kind, flags, stream.id, payload, &mut bytes);
-        self.write(stream, HeldContent::Bytes(bytes))
+        let mut frame = self.scratch();
+        frame.extend_from_slice(payload);
+        finish(kind, flags, stream.id, &mut frame);
+        self.write_scratch(stream, frame)
+    }
+
+    /// Writes a frame and keeps its memory for the next one.
+    fn write_scratch(&mut self, stream: &mut Stream, frame: Vec<u8>) -> io::Result<()> {
+        self.write(stream, Held::Bytes(&frame))?;
+        if frame.capacity() <= SCRATCH_KEPT {
+            self.core.scratch = frame;
+        }
+        Ok(())
     }
 
     /// Hands over a frame of a stream, or holds it while the filter has not
     /// decided.
-    fn write(&mut self, stream: &mut Stream, content: HeldContent) -> io::Result<()> {
+    fn write(&mut self, stream: &mut Stream, content: Held<'_>) -> io::Result<()> {
         let open = &mut stream.open;
         match open.verdict {
-            Verdict::Keep if open.held.is_empty() => self.push_held(stream.id, &content),
+            Verdict::Keep if open.held.is_empty() => self.push_held(stream.id, content),
             Verdict::Keep | Verdict::Undecided => {
                 hold(self.core, open, self.direction, &self.origin, content);
                 Ok(())
@@ -240,17 +290,21 @@ impl Turn<'_> {
         for piece in std::mem::take(&mut open.held) {
             if open.verdict == Verdict::Keep {
                 let mut turn = self.of(piece.direction, piece.origin.get());
-                turn.push_held(stream.id, &piece.content)?;
+                let content = match piece.content {
+                    HeldContent::Bytes(ref bytes) => Held::Bytes(bytes),
+                    HeldContent::Gap { length, reason } => Held::Gap { length, reason },
+                };
+                turn.push_held(stream.id, content)?;
             }
         }
         Ok(())
     }
 
-    fn push_held(&mut self, stream: u32, content: &HeldContent) -> io::Result<()> {
+    fn push_held(&mut self, stream: u32, content: Held<'_>) -> io::Result<()> {
         self.start()?;
-        match *content {
-            HeldContent::Bytes(ref bytes) => self.push(bytes),
-            HeldContent::Gap { length, reason } => {
+        match content {
+            Held::Bytes(bytes) => self.push(bytes),
+            Held::Gap { length, reason } => {
                 if reason == MissingReason::MemoryLimit {
                     self.core.lose(reason, length);
                 }
@@ -268,7 +322,7 @@ impl Turn<'_> {
             }
             let preface = if direction == requests { PREFACE } else { &[] };
             let mut bytes = preface.to_vec();
-            frame(kind::SETTINGS, 0, 0, &[], &mut bytes);
+            bytes.extend_from_slice(&header(kind::SETTINGS, 0, 0, 0));
             let origin = self.origin;
             self.of(direction, origin).push(&bytes)?;
         }
@@ -282,10 +336,10 @@ fn hold(
     open: &mut Open,
     direction: Direction,
     origin: &Origin<'_>,
-    content: HeldContent,
+    content: Held<'_>,
 ) {
     let content = match content {
-        HeldContent::Bytes(bytes) => {
+        Held::Bytes(bytes) => {
             let cost = bytes.len() as u64 + HELD_COST;
             let room = HELD_LIMIT.saturating_sub(open.held_bytes);
             let body = bytes.get(3) == Some(&kind::DATA) && bytes.len() > HEADER_LENGTH;
@@ -297,10 +351,10 @@ fn hold(
                 }
                 core.budget.charge(cost);
                 open.held_bytes += cost;
-                HeldContent::Bytes(bytes)
+                HeldContent::Bytes(bytes.to_vec())
             } else if cost <= room && core.budget.take(cost) {
                 open.held_bytes += cost;
-                HeldContent::Bytes(bytes)
+                HeldContent::Bytes(bytes.to_vec())
             } else {
                 HeldContent::Gap {
                     length: bytes.len().saturating_sub(HEADER_LENGTH) as u64,
@@ -308,7 +362,7 @@ fn hold(
                 }
             }
         }
-        gap @ HeldContent::Gap { .. } => gap,
+        Held::Gap { length, reason } => HeldContent::Gap { length, reason },
     };
     if let HeldContent::Gap { length, reason } = content
         && let Some(last) = open.held.back_mut()

@@ -1,6 +1,8 @@
 //! Header sections as messages: pseudo-fields become method, scheme, host,
 //! target and status (RFC 9113 8.3), the others stay fields.
 
+use std::borrow::Cow;
+
 use crate::engine::core::Core;
 use crate::exchange::{Body, Fields, Request, Response, UNKNOWN, Version};
 use crate::http::framing::Facts;
@@ -22,7 +24,7 @@ fn mask_password(authority: &mut [u8]) -> bool {
 #[derive(Default)]
 pub(super) struct Section {
     method: Option<Vec<u8>>,
-    scheme: Option<Vec<u8>>,
+    scheme: Option<Cow<'static, [u8]>>,
     authority: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
     protocol: Option<Vec<u8>>,
@@ -64,7 +66,14 @@ impl Section {
     fn pseudo(&mut self, name: &[u8], value: &[u8]) {
         let place = match name {
             b":method" => &mut self.method,
-            b":scheme" => &mut self.scheme,
+            b":scheme" => {
+                self.scheme.get_or_insert_with(|| match value {
+                    b"https" => Cow::Borrowed(b"https"),
+                    b"http" => Cow::Borrowed(b"http"),
+                    _ => Cow::Owned(value.to_vec()),
+                });
+                return;
+            }
             b":authority" => &mut self.authority,
             b":path" => &mut self.path,
             b":protocol" => &mut self.protocol,
@@ -123,14 +132,10 @@ impl Section {
         };
     }
 
-    /// The fields of a trailer section or an interim response. `keep`: they
-    /// are needed again.
-    pub(super) fn plain_fields(&mut self, keep: bool) -> Fields {
-        if keep {
-            self.fields.clone()
-        } else {
-            std::mem::take(&mut self.fields)
-        }
+    /// The fields of a trailer section or an interim response, which it has no
+    /// more.
+    pub(super) fn take_fields(&mut self) -> Fields {
+        std::mem::take(&mut self.fields)
     }
 
     /// Masks what is secret. Gives whether there was something.
@@ -145,45 +150,39 @@ impl Section {
         if let Some(authority) = &mut self.authority {
             masked |= mask_password(authority);
         }
-        let mut fields = Fields::with_capacity(self.fields.len(), 512);
-        let mut value = Vec::new();
-        for (name, plain) in self.fields.iter() {
-            value.clear();
-            value.extend_from_slice(plain);
+        self.fields.values_mut(|name, value| {
             // Of what the name is not known the value may be a password.
-            if name.starts_with(b"<unknown:") && name != plain {
+            if name.starts_with(b"<unknown:") && name != value {
                 masked |= !value.is_empty();
                 value.fill(b'*');
             }
-            masked |= redact.mask_field(name.trim_ascii(), &mut value);
-            fields.push(name, &value);
-        }
-        self.fields = fields;
+            masked |= redact.mask_field(name.trim_ascii(), value);
+        });
         masked
     }
 
-    /// The section as a block that needs no table (RFC 7541 6.2.2).
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
+    /// Appends the section as a block that needs no table (RFC 7541 6.2.2).
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         if let Some(status) = self.status {
-            encode_literal(b":status", status.to_string().as_bytes(), false, &mut out);
+            let digit = |of: u16| b'0' + (status / of % 10) as u8;
+            let digits = [digit(100), digit(10), digit(1)];
+            encode_literal(b":status", &digits, false, out);
         }
-        let pseudo: [(&[u8], _); 5] = [
-            (b":method", &self.method),
-            (b":scheme", &self.scheme),
-            (b":authority", &self.authority),
-            (b":path", &self.path),
-            (b":protocol", &self.protocol),
+        let pseudo: [(&[u8], Option<&[u8]>); 5] = [
+            (b":method", self.method.as_deref()),
+            (b":scheme", self.scheme.as_deref()),
+            (b":authority", self.authority.as_deref()),
+            (b":path", self.path.as_deref()),
+            (b":protocol", self.protocol.as_deref()),
         ];
         for (name, value) in pseudo {
             if let Some(value) = value {
-                encode_literal(name, value, false, &mut out);
+                encode_literal(name, value, false, out);
             }
         }
         for (name, value) in self.fields.iter() {
-            encode_literal(name, value, false, &mut out);
+            encode_literal(name, value, false, out);
         }
-        out
     }
 
     /// As a request. `scheme` is that of the connection; `keep`: the section
@@ -204,7 +203,11 @@ impl Section {
             None if method == b"CONNECT" => host.clone().unwrap_or_default(),
             None => UNKNOWN.to_vec(),
         };
-        let mut headers = self.plain_fields(keep);
+        let mut headers = if keep {
+            self.fields.clone()
+        } else {
+            self.take_fields()
+        };
         if let Some(protocol) = &self.protocol {
             headers.push(b":protocol", protocol);
         }
@@ -223,14 +226,14 @@ impl Section {
         }
     }
 
-    /// As a final response. `keep`: the section is needed again.
-    pub(super) fn response(&mut self, keep: bool) -> Response {
+    /// As a final response; the section has its fields no more.
+    pub(super) fn response(&mut self) -> Response {
         let mut facts = Facts::of(&self.fields);
         Response {
             status: self.status.unwrap_or(0),
             reason: Vec::new(),
             version: Version::Http2,
-            headers: self.plain_fields(keep),
+            headers: self.take_fields(),
             trailers: Fields::default(),
             interim: Vec::new(),
             body: Body {
@@ -252,14 +255,9 @@ impl Section {
             .iter()
             .map(|(n, v)| n.len() + v.len() + 16)
             .sum();
-        let pseudo = [
-            &self.method,
-            &self.scheme,
-            &self.authority,
-            &self.path,
-            &self.protocol,
-        ];
+        let pseudo = [&self.method, &self.authority, &self.path, &self.protocol];
         let pseudo: usize = pseudo.into_iter().flatten().map(Vec::len).sum();
+        let pseudo = pseudo + self.scheme.as_ref().map_or(0, |s| s.len());
         (fields + pseudo + 64) as u64
     }
 }

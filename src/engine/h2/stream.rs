@@ -3,6 +3,7 @@
 
 use std::io;
 
+use super::anew::Block;
 use super::heads::Section;
 use super::turn::Turn;
 use crate::engine::open::{Open, Part};
@@ -120,25 +121,21 @@ impl Stream {
             return Ok(());
         }
         self.take_in(turn, &mut section);
-        match (place, part) {
-            (Place::Head, Part::Request) => self.request(turn, &mut section)?,
-            (Place::Head, Part::Response) => {
-                section.mask(turn.core);
-                self.response(turn, &mut section)?;
-            }
+        let block = match (place, part) {
+            (Place::Head, Part::Request) => self.request(turn, section)?,
+            (Place::Head, Part::Response) => self.response(turn, section)?,
             (Place::Interim, _) => {
                 section.mask(turn.core);
+                let block = turn.encode(self, &section);
                 self.open.exchange.interim.push(Interim {
                     status: section.status().unwrap_or(0),
-                    headers: section.plain_fields(turn.writes()),
+                    headers: section.take_fields(),
                 });
+                block
             }
-            (Place::Trailers | Place::None, _) => {
-                section.mask(turn.core);
-                self.trailers(turn, &mut section)?;
-            }
-        }
-        turn.write_section(self, &section, end)
+            (Place::Trailers | Place::None, _) => self.trailers(turn, section)?,
+        };
+        turn.write_section(self, block, end)
     }
 
     /// Says what is wrong with a section, and counts its fields in the
@@ -160,58 +157,62 @@ impl Stream {
         }
     }
 
-    /// A trailer section, masked.
-    fn trailers(&mut self, turn: &mut Turn<'_>, section: &mut Section) -> io::Result<()> {
+    /// A trailer section. Gives it back encoded, as the others do.
+    fn trailers(&mut self, turn: &mut Turn<'_>, mut section: Section) -> io::Result<Block> {
         let part = turn.part();
+        section.mask(turn.core);
         if self.open.body(part).is_none() {
             self.lost_head(turn)?;
         }
+        let block = turn.encode(self, &section);
         let exchange = &mut self.open.exchange;
         let place = match part {
             Part::Request => exchange.request.as_mut().map(|r| &mut r.trailers),
             Part::Response => exchange.response.as_mut().map(|r| &mut r.trailers),
         };
         if let Some(place) = place {
-            *place = section.plain_fields(turn.writes());
+            *place = section.take_fields();
         }
-        Ok(())
+        Ok(block)
     }
 
     /// The beginning of a message was lost; what comes is more of it.
     fn lost_head(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
-        let mut section = Section::lost();
-        match turn.part() {
-            Part::Request => self.request(turn, &mut section)?,
-            Part::Response => self.response(turn, &mut section)?,
-        }
+        let section = Section::lost();
+        let block = match turn.part() {
+            Part::Request => self.request(turn, section)?,
+            Part::Response => self.response(turn, section)?,
+        };
         self.uncertain[turn.direction.index()] = true;
         self.open.note("header section lost");
-        turn.write_section(self, &section, false)
+        turn.write_section(self, block, false)
     }
 
-    /// A request's header section; masked when it comes back.
-    fn request(&mut self, turn: &mut Turn<'_>, section: &mut Section) -> io::Result<()> {
-        let (writes, scheme) = (turn.writes(), turn.conv.scheme());
+    /// A request's header section.
+    fn request(&mut self, turn: &mut Turn<'_>, mut section: Section) -> io::Result<Block> {
+        let scheme = turn.conv.scheme();
         self.websocket = section.wants_websocket();
-        let (open, core, origin) = (&mut self.open, &mut *turn.core, &turn.origin);
-        open.exchange.times.request_start = Some(origin.time);
-        if open.exchange.process.is_none() {
-            open.exchange.process = origin.process.cloned();
-            open.exchange.tid = origin.tid;
-            open.exchange.thread = origin.thread.to_vec();
+        let exchange = &mut self.open.exchange;
+        exchange.times.request_start = Some(turn.origin.time);
+        if exchange.process.is_none() {
+            exchange.process = turn.origin.process.cloned();
+            exchange.tid = turn.origin.tid;
+            exchange.thread = turn.origin.thread.to_vec();
         }
-        let masks = core.config.redact.is_some();
-        open.exchange.request = Some(section.request(scheme, writes || masks));
-        open.judge(core, false);
-        if section.mask(core) {
-            let plain = open
-                .exchange
-                .request
-                .replace(section.request(scheme, writes));
-            if open.verdict == Verdict::Undecided {
+        // The filter sees what is masked.
+        let masks = turn.core.config.redact.is_some();
+        let plain = masks.then(|| section.request(scheme, true));
+        let masked = section.mask(turn.core);
+        let block = turn.encode(self, &section);
+        let (open, core) = (&mut self.open, &mut *turn.core);
+        match plain {
+            Some(plain) if !masked => open.exchange.request = Some(plain),
+            plain => {
+                open.exchange.request = Some(section.request(scheme, false));
                 open.plain = plain.map(Box::new);
             }
         }
+        open.judge(core, false);
         open.watch(core, Part::Request);
         if open.verdict == Verdict::Keep {
             core.request(&open.exchange)?;
@@ -221,24 +222,27 @@ impl Stream {
         if open.is_wanted() && open.exchange.response.is_none() {
             core.await_response(turn.conv.info.key, u64::from(self.id));
         }
-        turn.flush(self)
+        turn.flush(self)?;
+        Ok(block)
     }
 
-    /// A final response's header section, masked.
-    fn response(&mut self, turn: &mut Turn<'_>, section: &mut Section) -> io::Result<()> {
+    /// A final response's header section.
+    fn response(&mut self, turn: &mut Turn<'_>, mut section: Section) -> io::Result<Block> {
+        section.mask(turn.core);
+        let block = turn.encode(self, &section);
         // What was lost before it began was not of it.
         if let Some(requests) = turn.conv.requests {
             self.uncertain[requests.other().index()] = false;
         }
         let open = &mut self.open;
-        let mut response = section.response(turn.writes());
+        let mut response = section.response();
         response.interim = match open.exchange.response.take() {
             Some(unread) => unread.interim,
             None => std::mem::take(&mut open.exchange.interim),
         };
         open.exchange.times.response_start = Some(turn.origin.time);
         open.exchange.response = Some(response);
-        open.exchange.info = turn.conv.info.clone();
+        open.learn(&turn.conv.info);
         self.connect();
         let open = &mut self.open;
         open.judge(turn.core, false);
@@ -247,7 +251,8 @@ impl Stream {
         } else if self.websocket {
             open.begin_websocket(turn.core)?;
         }
-        turn.flush(self)
+        turn.flush(self)?;
+        Ok(block)
     }
 
     /// Becomes a tunnel if its request was CONNECT and has been agreed to.
@@ -309,8 +314,8 @@ impl Stream {
         self.open.note("pushed by the server");
         self.open.request_done = true;
         self.open.exchange.times.request_end = Some(turn.origin.time);
-        self.request(turn, &mut section)?;
-        turn.write_promise(self, &section)
+        let block = self.request(turn, section)?;
+        turn.write_promise(self, block)
     }
 
     /// Bytes of a body. `more`: those that follow are of the same frame.
@@ -427,7 +432,7 @@ impl Stream {
     ) -> io::Result<()> {
         turn.write_rest(&mut self)?;
         let open = &mut self.open;
-        open.exchange.info = turn.conv.info.clone();
+        open.learn(&turn.conv.info);
         if open.exchange.request.is_none() {
             open.note("request not seen");
             open.request_done = true;

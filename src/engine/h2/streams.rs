@@ -26,6 +26,9 @@ const STREAMS_LIMIT: usize = 16_384;
 /// What an exchange is counted for beside its bytes.
 const STREAM_COST: u64 = 1024;
 
+/// Streams given out without their request that are remembered.
+const ORPHANS: usize = 128;
+
 /// GOAWAY frames that are obeyed on one connection.
 const GO_AWAYS: u32 = 16;
 
@@ -41,6 +44,8 @@ pub(super) struct Streams {
     /// Streams may exist whose beginning was not seen.
     pub(super) lossy: bool,
     ended: Ended,
+    /// Those of them that were given out without their request.
+    orphans: VecDeque<u32>,
     /// GOAWAY frames so far.
     go_aways: u32,
 }
@@ -71,6 +76,16 @@ impl Streams {
     /// What a stream shows, if it has asked for something.
     pub(super) fn pending(&self, id: u64) -> Option<&Open> {
         self.map.get(&u32::try_from(id).ok()?)?.pending()
+    }
+
+    /// Counts a request whose response could not wait for it any longer.
+    fn late(&mut self, turn: &mut Turn<'_>, id: u32) {
+        if turn.part() == Part::Request
+            && let Some(at) = self.orphans.iter().position(|orphan| *orphan == id)
+        {
+            self.orphans.remove(at);
+            turn.core.stats.late_requests += 1;
+        }
     }
 
     /// Whether a stream that is not known may begin now.
@@ -137,10 +152,11 @@ impl Streams {
             return Ok(());
         }
         let lossy = self.lossy;
-        match self.stream(turn, id)? {
-            Some(stream) => stream.section(turn, section, end, lossy),
-            None => Ok(()),
+        if let Some(stream) = self.stream(turn, id)? {
+            return stream.section(turn, section, end, lossy);
         }
+        self.late(turn, id);
+        Ok(())
     }
 
     /// A request that the server makes up (RFC 9113 8.4).
@@ -334,6 +350,10 @@ impl Streams {
                 && entry.get().is_orphan()
             {
                 let stream = entry.remove();
+                if self.orphans.len() >= ORPHANS {
+                    self.orphans.pop_front();
+                }
+                self.orphans.push_back(id);
                 self.give_out(turn, stream, None)?;
             }
         }

@@ -409,6 +409,41 @@ fn a_response_may_come_before_its_request_and_waits_for_it() {
     rig.wait(200);
     assert_eq!(rig.lines().len(), 2);
     assert_eq!(rig.lines()[1], "- | 200 < Complete  | complete");
+    // It is not shown any more, but told, once.
+    rig.send([get(3, "/3"), get(3, "/3")].concat());
+    assert_eq!(rig.lines().len(), 2);
+    assert_eq!(rig.engine.stats().late_requests, 1);
+}
+
+#[test]
+fn sections_of_a_stream_are_few_and_counted() {
+    let mut rig = Rig::new();
+    rig.send([preface(), get(1, "/")].concat());
+    rig.receive([settings(), ok(1, 0)].concat());
+    let before = rig.engine.core.budget.used();
+    let long = "x".repeat(10_000);
+    for _ in 0..1000 {
+        // No trailers, as nothing ends, and no second response.
+        rig.receive(headers(1, flag::END_HEADERS, &[("x", &long)]));
+        rig.receive(headers(
+            1,
+            flag::END_HEADERS,
+            &[(":status", "200"), ("x", &long)],
+        ));
+    }
+    assert_eq!(rig.engine.core.budget.used(), before);
+    assert_eq!(rig.engine.stats().malformed, 2000);
+    rig.send(get(3, "/3"));
+    let before = rig.engine.core.budget.used();
+    for _ in 0..1000 {
+        rig.receive(headers(
+            3,
+            flag::END_HEADERS,
+            &[(":status", "103"), ("x", &long)],
+        ));
+    }
+    let used = rig.engine.core.budget.used() - before;
+    assert!((640_000..700_000).contains(&used), "{used}");
 }
 
 #[test]

@@ -142,6 +142,20 @@ fn what_is_held_for_a_verdict_is_bounded() {
 }
 
 #[test]
+fn gaps_that_are_held_are_counted() {
+    let mut rig = rig(by_status);
+    rig.send(b"PUT /1 HTTP/1.1\r\nContent-Length: 2000\r\n\r\n");
+    let before = rig.engine.core.budget.used();
+    for _ in 0..100 {
+        rig.lose(Send, 10);
+        rig.send(b"x");
+    }
+    let used = rig.engine.core.budget.used() - before;
+    assert!(used >= 100 * 2 * 128, "{used}");
+    rig.finish();
+}
+
+#[test]
 fn ends_come_as_they_are() {
     let mut rig = Rig::new();
     rig.send(b"GET /1 HTTP/1.0\r\n\r\n");

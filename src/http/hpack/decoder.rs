@@ -92,7 +92,10 @@ impl Decoder {
     ///
     /// On an error the fields before it were given and the table is as after
     /// [`Self::lost`].
-    pub fn decode(&mut self, block: &[u8], each: &mut dyn FnMut(Field<'_>)) -> Result<(), Error> {
+    pub fn decode<F>(&mut self, block: &[u8], each: &mut F) -> Result<(), Error>
+    where
+        F: FnMut(Field<'_>),
+    {
         let result = self.block(block, each);
         if result.is_err() {
             self.lost();
@@ -105,7 +108,10 @@ impl Decoder {
         result
     }
 
-    fn block(&mut self, block: &[u8], each: &mut dyn FnMut(Field<'_>)) -> Result<(), Error> {
+    fn block<F>(&mut self, block: &[u8], each: &mut F) -> Result<(), Error>
+    where
+        F: FnMut(Field<'_>),
+    {
         let mut input = Input::new(block);
         let mut room = BLOCK_LIMIT;
         let mut fields = false;
@@ -142,13 +148,16 @@ impl Decoder {
 
     /// A field that is in a table (RFC 7541 6.1).
     #[inline]
-    fn indexed(
+    fn indexed<F>(
         &mut self,
         index: u32,
         offset: usize,
         room: &mut usize,
-        each: &mut dyn FnMut(Field<'_>),
-    ) -> Result<(), Error> {
+        each: &mut F,
+    ) -> Result<(), Error>
+    where
+        F: FnMut(Field<'_>),
+    {
         let (name, value, unknown) = match self.find(index, offset)? {
             Found::Static(name, value) => (name, value, false),
             Found::Entry(entry) => {
@@ -171,15 +180,18 @@ impl Decoder {
     }
 
     /// A field of which at least the value is in the block (RFC 7541 6.2).
-    fn literal<'b>(
+    fn literal<'b, F>(
         &mut self,
         input: &mut Input<'b>,
         index: u32,
         offset: usize,
         room: &mut usize,
         kind: Kind,
-        each: &mut dyn FnMut(Field<'_>),
-    ) -> Result<(), Error> {
+        each: &mut F,
+    ) -> Result<(), Error>
+    where
+        F: FnMut(Field<'_>),
+    {
         let at = if index == 0 {
             match string(input, *room, &mut self.name)? {
                 Text::There(name) => Name::There(name),
@@ -263,12 +275,10 @@ enum Kind {
 
 /// Gives a field, if the block does not give too much.
 #[inline]
-fn give(
-    field: Field<'_>,
-    offset: usize,
-    room: &mut usize,
-    each: &mut dyn FnMut(Field<'_>),
-) -> Result<(), Error> {
+fn give<F>(field: Field<'_>, offset: usize, room: &mut usize, each: &mut F) -> Result<(), Error>
+where
+    F: FnMut(Field<'_>),
+{
     let size = OVERHEAD + field.name.len() + field.value.len();
     *room = room.checked_sub(size).ok_or(Error::TooLarge(offset))?;
     each(field);

@@ -239,23 +239,27 @@ impl Conversation {
     }
 
     /// Looks for HTTP/2 in what is stored of a connection that was joined in
-    /// its midst. Gives how many of the bytes are of no use, or `None` when
-    /// it has begun.
+    /// its midst, from the byte `from` on. Gives how many of the bytes are of
+    /// no use, or `None` when it has begun.
     pub(super) fn join_h2(
         &mut self,
         core: &mut Core,
         direction: Direction,
+        from: usize,
     ) -> io::Result<Option<usize>> {
         let side = self.side(direction);
-        let bytes = &side.store.bytes;
+        let bytes = side.store.bytes.get(from..).unwrap_or_default();
         let (at, requests, begin) = match memchr::memmem::find(bytes, PREFACE) {
             Some(at) => (at, direction, Begin::Start),
             None => match find(bytes, Wanted::Any, &|_| false, &mut { JOIN_WORK }) {
                 Found::Request(at) => (at, direction, Begin::Midst),
                 Found::Response(at) => (at, direction.other(), Begin::Midst),
-                Found::Frame(useless) | Found::Nothing(useless) => return Ok(Some(useless)),
+                Found::Frame(useless) | Found::Nothing(useless) => {
+                    return Ok(Some(from + useless));
+                }
             },
         };
+        let at = from + at;
         side.store.drop_front(at);
         self.pass_over(core, direction, at as u64);
         self.begin_h2(core, requests, begin)?;

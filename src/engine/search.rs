@@ -27,6 +27,10 @@ const LOOK_FRAMED: u64 = 1 << 30;
 /// ... and when only one was: a long body may be under way.
 const LOOK_ONE: u64 = 16 << 20;
 
+/// Bytes at the end of what was searched that may be the beginning of what is
+/// looked for: the preface of HTTP/2 is the longest.
+const UNDECIDED: usize = h2::PREFACE.len();
+
 impl Conversation {
     /// What comes is no message. Before recognition that settles it; after
     /// it, the next message is looked for.
@@ -121,20 +125,27 @@ impl Conversation {
     /// read from there at once.
     pub(super) fn search(&mut self, core: &mut Core, direction: Direction) -> io::Result<()> {
         let kind = self.kind(direction);
-        let mut from = 0;
+        // Small pieces must not cost a look at all that came before them.
+        let mut from = std::mem::take(&mut self.side(direction).store.searched);
+        let first = from;
         loop {
             let now = core.now;
             let side = self.side(direction);
             let bytes = &side.store.bytes;
             let Some((start, version)) = start::find(bytes, from, kind) else {
                 let mut useless = start::useless(bytes);
+                let mut searched = bytes.len().saturating_sub(UNDECIDED);
                 if self.protocol == Protocol::Unknown {
-                    match self.join_h2(core, direction)? {
-                        Some(n) => useless = useless.min(n),
+                    match self.join_h2(core, direction, first)? {
+                        Some(n) => {
+                            useless = useless.min(n);
+                            searched = searched.min(n);
+                        }
                         None => return Ok(()),
                     }
                 }
                 let side = self.side(direction);
+                side.store.searched = searched;
                 side.store.drop_front(useless);
                 side.scanned = 0;
                 self.pass_over(core, direction, useless as u64);

@@ -98,6 +98,9 @@ pub(super) enum Content {
 pub(super) struct Store {
     pub(super) bytes: Vec<u8>,
     pub(super) segments: Vec<Segment>,
+    /// In the first so many bytes a search found nothing; it goes on from
+    /// there.
+    pub(super) searched: usize,
 }
 
 impl Store {
@@ -168,6 +171,7 @@ impl Store {
     pub(super) fn drop_front(&mut self, n: usize) {
         let mut rest = n.min(self.bytes.len());
         self.bytes.drain(..rest);
+        self.searched = self.searched.saturating_sub(rest);
         let mut whole = 0;
         for segment in &mut self.segments {
             match &mut segment.content {
@@ -197,6 +201,7 @@ impl Store {
         }
         self.bytes.clear();
         self.segments.clear();
+        self.searched = 0;
     }
 }
 

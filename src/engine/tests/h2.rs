@@ -315,6 +315,26 @@ fn an_upgrade_leads_to_the_first_stream() {
     );
 }
 
+/// A search goes on where it was with each piece, and misses nothing that was
+/// cut.
+#[test]
+fn joining_works_whatever_the_pieces() {
+    let get = |stream: u32, path: &str| {
+        let block = [&[0x82][..], &block(&[(":path", path)])].concat();
+        frame(kind::HEADERS, END | WHOLE, stream, &block)
+    };
+    for begin in [preface(), Vec::new()] {
+        let junk = vec![0xaa; 100];
+        let client = [junk, begin, get(7, "/7"), get(9, "/9")].concat();
+        for size in 1..client.len() {
+            let mut rig = Rig::with(Config::default(), info(1, false));
+            client.chunks(size).for_each(|piece| rig.send(piece));
+            rig.close(false);
+            assert_eq!(targets(&rig), ["/7", "/9"], "{size}");
+        }
+    }
+}
+
 #[test]
 fn what_was_inserted_before_joining_is_a_placeholder_and_the_rest_is_right() {
     let request = |path: &str| {

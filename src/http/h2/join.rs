@@ -52,7 +52,18 @@ pub fn find(
     work: &mut usize,
 ) -> Found {
     let mut useless = bytes.len().saturating_sub(HEADER_LENGTH - 1);
-    for at in 0..bytes.len() {
+    let mut next = 0;
+    loop {
+        if wanted == Wanted::Any {
+            // Nothing but a header section tells what it is.
+            let kinds = bytes.get(next + 3..).unwrap_or_default();
+            let Some(skip) = memchr::memchr(kind::HEADERS, kinds) else {
+                break;
+            };
+            next += skip;
+        }
+        let at = next;
+        next += 1;
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(header) = FrameHeader::parse(rest) else {
             break;

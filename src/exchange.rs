@@ -347,9 +347,9 @@ pub struct Request {
 
 impl Request {
     /// `https://example.com/x`: scheme, authority and path, with the target
-    /// as it is if it is in absolute-form; for CONNECT the authority alone,
-    /// unless it is that of RFC 8441 and has a path. What is not known of it
-    /// (HTTP/2 joined late) is `<unknown>`.
+    /// as it is if it is in absolute-form; for CONNECT the authority alone (but
+    /// for one that asks for a protocol, which has a path). What is not known
+    /// of it (HTTP/2 joined late) is `<unknown>`.
     #[must_use]
     pub fn url(&self) -> Vec<u8> {
         self.url_parts().concat()
@@ -360,9 +360,9 @@ impl Request {
     #[must_use]
     pub fn url_parts(&self) -> [&[u8]; 5] {
         let unknown = self.target == UNKNOWN && self.version == Version::Http2;
-        let connect = self.method == b"CONNECT";
-        let in_full = connect || self.target != b"*" && !unknown;
-        if !self.target.starts_with(b"/") && in_full {
+        let origin = self.target.starts_with(b"/");
+        let connect = self.method == b"CONNECT" && !self.is_extended_connect();
+        if connect || !origin && self.target != b"*" && !unknown {
             return [&[], &[], &[], &[], &self.target];
         }
         let (slash, path): (&[u8], &[u8]) = match self.target.as_slice() {
@@ -377,6 +377,12 @@ impl Request {
             None => b"",
         };
         [self.scheme.as_bytes(), b"://", host, slash, path]
+    }
+
+    /// CONNECT for a protocol, which has a path (RFC 8441 4).
+    fn is_extended_connect(&self) -> bool {
+        let asks = self.version == Version::Http2 && self.method == b"CONNECT";
+        asks && self.target.starts_with(b"/")
     }
 
     /// Whether one of its fields has a name that is not known: any may be it.
@@ -498,5 +504,10 @@ mod tests {
         request.target = b"*".to_vec();
         request.host = Some(b"a".to_vec());
         assert_eq!(url(&request), "https://a");
+        request.method = b"CONNECT".to_vec();
+        request.target = b"a:1".to_vec();
+        assert_eq!(url(&request), "a:1");
+        request.target = b"/chat".to_vec();
+        assert_eq!(url(&request), "https://a/chat");
     }
 }

@@ -133,8 +133,8 @@ pub struct PathGlob {
 
 impl PathGlob {
     /// Whether a request's target matches: the path of an origin-form or
-    /// absolute-form, or `*`. CONNECT has no path, unless it is that of RFC 8441,
-    /// and never matches.
+    /// absolute-form, or `*`. CONNECT has no path and never matches, but for one
+    /// that asks for a protocol (RFC 8441 4).
     #[must_use]
     pub fn matches(&self, method: &[u8], target: &[u8]) -> bool {
         if method == b"CONNECT" && !target.starts_with(b"/") {

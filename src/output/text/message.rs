@@ -84,7 +84,10 @@ impl Layout {
             return;
         }
         let mut text = String::new();
-        if message.compressed {
+        if message.compressed && message.kind == MessageKind::Grpc {
+            // It is shown as it is, its size too.
+            text.push_str("compressed");
+        } else if message.compressed {
             text.push_str("compressed to ");
             push_size(&mut text, message.wire_size);
         }

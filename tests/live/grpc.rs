@@ -1,0 +1,268 @@
+//! gRPC by three stacks, each as server and as client, in clear and inside TLS:
+//! the messages of every kind of call, and how it ended. And gRPC-Web.
+
+use std::io::Read as _;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::http2::{both, needs_module};
+use crate::support::exchange::{Exchange, Expected, short};
+use crate::support::files::{Certificate, folder};
+use crate::support::h2::{assert_http2, fields};
+use crate::support::httpsniff::Httpsniff;
+use crate::support::process::Process;
+use crate::support::rust;
+use crate::support::rust::needs_peers;
+use crate::support::servers::{PYTHON, Server, program};
+use crate::views::check;
+
+/// A program that speaks gRPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stack {
+    /// grpcio, C++ under Python, on the system's OpenSSL as Debian has it.
+    Grpcio,
+    /// tonic, on hyper and rustls.
+    Tonic,
+    /// Go's grpc, on crypto/tls and an HTTP/2 of its own.
+    Go,
+}
+
+impl Stack {
+    fn command(self) -> Command {
+        match self {
+            Self::Grpcio => {
+                let mut command = Command::new(PYTHON);
+                command.arg(program("h2_grpc.py"));
+                command
+            }
+            Self::Tonic => Command::new(rust::path("release/grpc_tonic")),
+            Self::Go => Command::new(rust::path("grpc_go")),
+        }
+    }
+
+    fn serve(self, certificate: Option<&Certificate>) -> Server {
+        let mut command = self.command();
+        command.arg("serve");
+        if let Some(certificate) = certificate {
+            command.arg(certificate.path()).arg(certificate.key());
+        }
+        let mut process = Process::spawn(&mut command);
+        let address = format!("127.0.0.1:{}", process.line());
+        let scheme = if certificate.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        Server::of(process, address, scheme, folder())
+    }
+
+    fn call(self, mode: &str, server: &Server, certificate: Option<&Certificate>) -> Command {
+        let mut command = self.command();
+        command.arg(mode);
+        if let Some(certificate) = certificate {
+            command.arg("--cafile").arg(certificate.path());
+        }
+        command.arg(&server.address);
+        command
+    }
+
+    /// Where its bytes are read.
+    fn source(self, certificate: Option<&Certificate>) -> &'static str {
+        match self {
+            _ if certificate.is_none() => "tcp",
+            Self::Grpcio => "openssl",
+            Self::Tonic => "rustls",
+            Self::Go => "go",
+        }
+    }
+}
+
+/// A call as the programs make it.
+struct Call {
+    method: &'static str,
+    requests: Vec<Vec<u8>>,
+    responses: Vec<Vec<u8>>,
+}
+
+/// What is called, and what for an answer (`programs/h2_grpc.py`).
+fn calls() -> Vec<Call> {
+    let call = |method, requests: &[&[u8]], responses: &[&[u8]]| Call {
+        method,
+        requests: requests.iter().map(|message| message.to_vec()).collect(),
+        responses: responses.iter().map(|message| message.to_vec()).collect(),
+    };
+    let (large, long) = (vec![b'u'; 100_000], vec![b'b'; 20_000]);
+    let parts = [&[b'a'; 10][..], &long, b""];
+    vec![
+        call("Unary", &[&large], &[&large]),
+        call("Down", &[&[0, 1, 200]], &[b"", b"d", &[b'd'; 200]]),
+        call("Up", &parts, &[&parts.concat()]),
+        call("Both", &parts, &parts),
+        call("Fail", &[b"x"], &[]),
+    ]
+}
+
+/// Messages as they are on the wire.
+fn framed(messages: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for message in messages {
+        bytes.push(0);
+        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+        bytes.extend(message);
+    }
+    bytes
+}
+
+/// `messages` of a body that has these.
+fn listed(messages: &[Vec<u8>]) -> Value {
+    let sizes = messages.iter().map(Vec::len);
+    sizes
+        .map(|size| json!({"size": size, "compressed": false, "state": "complete"}))
+        .collect()
+}
+
+/// Calls of each kind, both ends watched: messages, their sizes, and the end.
+fn talk(server: Stack, client: Stack, certificate: Option<&Certificate>) {
+    let of = server.serve(certificate);
+    let calls = calls();
+    let expected: Vec<_> = calls
+        .iter()
+        .map(|call| Expected {
+            method: "POST".to_owned(),
+            target: format!("/httpsniff.Test/{}", call.method),
+            status: 200,
+            request_body: framed(&call.requests),
+            response_body: framed(&call.responses),
+        })
+        .collect();
+    let command = client.call("call", &of, certificate);
+    let (of_client, of_server) = check(&of, &command, &expected, &[]);
+    for (role, outcome, stack) in [("client", of_client, client), ("server", of_server, server)] {
+        let exchanges = outcome.of_role(role);
+        assert_http2(role, &exchanges, &of);
+        for exchange in &exchanges {
+            let view = format!("{stack:?}'s view as {role}: {}", short(exchange));
+            assert_eq!(
+                exchange.text("/source"),
+                stack.source(certificate),
+                "{view}"
+            );
+            let method = exchange.target().rsplit('/').next().unwrap();
+            let call = calls.iter().find(|call| call.method == method).unwrap();
+            for (of, messages) in [("request", &call.requests), ("response", &call.responses)] {
+                let body = &exchange.0[of]["body"];
+                // A response that is trailers only has no body to count in.
+                if messages.is_empty() && body["messages"].is_null() {
+                    continue;
+                }
+                assert_eq!(body["messages"], listed(messages), "{view}");
+                assert!(body["message_count"].is_null(), "{view}");
+            }
+            assert_ended(&view, exchange, method);
+        }
+    }
+}
+
+/// The end of a call, in `grpc` and in the fields of the wire.
+fn assert_ended(view: &str, exchange: &Exchange, method: &str) {
+    let (place, status, name, message) = match method {
+        // A call that fails at once has its end as its head.
+        "Fail" => ("headers", 5, "NOT_FOUND", Some("not here: 50% é")),
+        _ => ("trailers", 0, "OK", None),
+    };
+    let fields = fields(exchange, &format!("/response/{place}"));
+    let get = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| &v[..]);
+    assert_eq!(get("grpc-status"), Some(&*status.to_string()), "{view}");
+    let mut should = json!({"service": "httpsniff.Test", "method": method, "status": status,
+        "status_name": name});
+    let encoded = get("grpc-message");
+    if let Some(message) = message {
+        // On the wire it is ASCII; what else than it must be is encoded differs.
+        let encoded = encoded.unwrap();
+        assert!(encoded.ends_with("50%25%20%C3%A9") || encoded.ends_with("50%25 %C3%A9"));
+        should["message"] = json!(message);
+    } else if encoded.is_some() {
+        should["message"] = json!("");
+    }
+    assert_eq!(exchange.0["grpc"], should, "{view}");
+}
+
+/// A test of a server and a client.
+macro_rules! pairs {
+    ($($name:ident: $server:ident $client:ident),* $(,)?) => { $(
+        #[test]
+        fn $name() {
+            needs_peers!("openssl");
+            needs_module!("grpc");
+            both(|certificate| talk(Stack::$server, Stack::$client, certificate));
+        }
+    )* };
+}
+
+pairs! {
+    tonic_and_grpcio: Tonic Grpcio,
+    grpcio_and_go: Grpcio Go,
+    go_and_tonic: Go Tonic,
+}
+
+/// Messages that are compressed are marked, and have the size of the wire.
+#[test]
+fn compressed_messages() {
+    needs_peers!("openssl");
+    needs_module!("grpc");
+    both(|certificate| {
+        let server = Stack::Grpcio.serve(certificate);
+        let client = Stack::Grpcio.call("gzip", &server, certificate);
+        let of_server = Httpsniff::new()
+            .json()
+            .args(["--pid", &server.pid().to_string()])
+            .start();
+        let of_client = Httpsniff::new().json().run(&client);
+        let of_server = of_server.stop().success();
+        let seen = of_client.success().of_role("client");
+        let served = of_server.of_role("server");
+        assert_eq!((seen.len(), served.len()), (1, 1));
+        for exchange in seen.iter().chain(&served) {
+            for of in ["request", "response"] {
+                let body = exchange.body(of).unwrap();
+                let (messages, is) = unpacked(&body);
+                let should = [vec![b'a'; 10], vec![b'b'; 20_000], Vec::new()];
+                assert_eq!(messages, should, "{}", short(exchange));
+                assert_eq!(
+                    exchange.0[of]["body"]["messages"],
+                    is,
+                    "{}",
+                    short(exchange)
+                );
+                // grpcio leaves alone what compression makes longer.
+                assert_eq!(is[1]["compressed"], true, "{is}");
+            }
+        }
+        assert_eq!(seen[0].body("request"), served[0].body("request"));
+        assert_eq!(seen[0].body("response"), served[0].body("response"));
+    });
+}
+
+/// The messages of a body, decompressed, and what `messages` must say of them.
+fn unpacked(mut body: &[u8]) -> (Vec<Vec<u8>>, Value) {
+    let (mut messages, mut listed) = (Vec::new(), Vec::new());
+    while let Some((prefix, rest)) = body.split_first_chunk::<5>() {
+        let size = u32::from_be_bytes(prefix[1..].try_into().unwrap());
+        let (message, rest) = rest.split_at(size as usize);
+        let mut plain = Vec::new();
+        match prefix[0] {
+            0 => plain.extend(message),
+            _ => {
+                _ = flate2::read::GzDecoder::new(message)
+                    .read_to_end(&mut plain)
+                    .unwrap()
+            }
+        }
+        messages.push(plain);
+        listed.push(json!({"size": size, "compressed": prefix[0] == 1, "state": "complete"}));
+        body = rest;
+    }
+    assert!(body.is_empty());
+    (messages, listed.into())
+}

@@ -32,12 +32,11 @@ PEERS_BORINGSSL=$boringssl cargo build --locked --quiet --release --features bor
 # As programs are built while they are written: nothing inlined.
 cargo build --locked --quiet --manifest-path $manifest --bin rustls_stream --bin rustls_tokio
 
-go=$(command -v go || true)
-if [ -n "$go" ]; then
-	# The cache is that of the tests' own Go programs.
-	GOCACHE=$PWD/target/tmp/go/cache GOTOOLCHAIN=local "$go" build -C tests/live/programs/grpc_go \
-		-buildvcs=false -o "$CARGO_TARGET_DIR/grpc_go" .
-fi
+# gRPC of Go, where Go is new enough for it. The cache is that of the tests' own
+# programs.
+GOCACHE=$PWD/target/tmp/go/cache GOTOOLCHAIN=local go build -C tests/live/programs/grpc_go \
+	-buildvcs=false -o "$CARGO_TARGET_DIR/grpc_go" . ||
+	echo 'peers: gRPC of Go was not built' >&2
 
 # mitmproxy imports HAR from 10.1 on, newer than the packages of stable
 # distributions.

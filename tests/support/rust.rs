@@ -32,7 +32,6 @@ pub(crate) fn missing() -> Option<String> {
         "release/rustls21",
         "debug/rustls_stream",
         "debug/rustls_tokio",
-        "grpc_go",
     ]
     .into_iter()
     .find(|name| !path(name).exists())

@@ -463,7 +463,7 @@ type Pairs = Vec<(String, String)>;
 
 /// httpsniff begins when a connection has had requests whose fields are in the
 /// tables; whatever it shows then is right or a placeholder.
-fn joins(server: &Server, client: Client, certificate: Option<&Certificate>) {
+pub(crate) fn joins(server: &Server, client: Client, certificate: Option<&Certificate>) {
     let mut process = Process::spawn(&mut client.ours("lines", server, certificate));
     let ask = |process: &mut Process, number: usize| -> (Pairs, Pairs) {
         // What stays the same, what has been before, and what is new.

@@ -1,7 +1,7 @@
 //! reqwest, which is hyper, on either of its TLS libraries: OpenSSL's, which
 //! the system has, and rustls, which is part of the program.
 
-use crate::http2::both;
+use crate::http2::{both, joins};
 use crate::support::exchange::{Expected, short};
 use crate::support::files::{Certificate, Docroot, SIZES, folder};
 use crate::support::h2::{self, Client, assert_http2};
@@ -91,4 +91,17 @@ fn http1() {
     for client in [Client::ReqwestNative, Client::ReqwestRustls] {
         talk(&server, client, "1.1", &docroot, Some(&certificate), true);
     }
+}
+
+#[test]
+fn a_join_in_the_middle() {
+    needs_peers!("node", "openssl");
+    let docroot = Docroot::new(&[1]);
+    both(|certificate| {
+        let server = h2::node(&docroot, certificate);
+        joins(&server, Client::ReqwestRustls, certificate);
+        if certificate.is_some() {
+            joins(&server, Client::ReqwestNative, certificate);
+        }
+    });
 }

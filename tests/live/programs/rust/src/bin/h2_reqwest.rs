@@ -4,12 +4,17 @@
 //! ```text
 //! h2_reqwest native|rustls get [--cafile CA] URL TARGET…
 //! h2_reqwest native|rustls post [--cafile CA] URL FOLDER TARGET…
+//! h2_reqwest native|rustls lines [--cafile CA] URL
 //! ```
 //!
 //! `PEER_HTTP=1.1` asks for that version, without it HTTP/2 must come of it; in
 //! clear that is spoken by prior knowledge. The first target is asked for alone,
 //! which makes the connection, and all others at once. Answers are kept in files
 //! 0, 1, ….
+//!
+//! `lines` makes a request for each line of its stdin, which is method and target
+//! and then names and values of fields, between tabs, and prints what was got:
+//! fields and body as JSON.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +62,12 @@ async fn run() {
         folder,
         targets: std::iter::from_fn(next).collect(),
     });
+    if mode == "lines" {
+        for line in std::io::stdin().lines() {
+            println!("{}", ask.line(&line.unwrap()).await);
+        }
+        return;
+    }
     ask.keep(0).await;
     let others: Vec<_> = (1..ask.targets.len())
         .map(|number| {
@@ -110,6 +121,25 @@ impl Ask {
             (200, self.version)
         );
         std::fs::write(number.to_string(), answer.bytes().await.unwrap()).unwrap();
+    }
+
+    async fn line(&self, line: &str) -> String {
+        let words: Vec<_> = line.split('\t').collect();
+        let method = words[0].parse().unwrap();
+        let url = format!("{}{}", self.url, words[1]);
+        let mut request = self.client.request(method, url);
+        for pair in words[2..].chunks(2) {
+            request = request.header(pair[0], pair[1]);
+        }
+        let answer = request.send().await.unwrap();
+        let fields: Vec<_> = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| [name.as_str().to_owned(), value.to_str().unwrap().to_owned()])
+            .collect();
+        let body = answer.text().await.unwrap();
+        // For ASCII that is printable Debug is JSON.
+        format!(r#"{{"fields":{fields:?},"body":{body:?}}}"#)
     }
 }
 

@@ -279,6 +279,51 @@ fn unpacked(mut body: &[u8]) -> (Vec<Vec<u8>>, Value) {
     (messages, listed.into())
 }
 
+/// What a connection had before httpsniff came is not known of its calls; what
+/// they carry is, and it is not taken for something else.
+#[test]
+fn a_join_in_the_middle() {
+    needs!("openssl");
+    needs_module!("grpc");
+    both(|certificate| {
+        let server = Stack::Grpcio.serve(certificate);
+        let mut client = Process::spawn(&mut Stack::Grpcio.call("lines", &server, certificate));
+        let call = |client: &mut Process, text: &str| {
+            client.send(text);
+            assert_eq!(client.line(), text);
+        };
+        call(&mut client, "before");
+        let pids = format!("{},{}", client.pid(), server.pid());
+        let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
+        let lines = ["first", "", "third of them"];
+        for line in lines {
+            call(&mut client, line);
+        }
+        client.finish();
+        let outcome = watch.stop().success();
+        for role in ["client", "server"] {
+            let exchanges = outcome.of_role(role);
+            assert_eq!(exchanges.len(), lines.len(), "{}", outcome.stderr);
+            for (exchange, line) in exchanges.iter().zip(lines) {
+                let view = format!("{role}: {}", short(exchange));
+                assert_eq!(exchange.text("/state"), "complete", "{view}");
+                for of in ["request", "response"] {
+                    let should = framed(&[line.as_bytes().to_vec()]);
+                    assert_eq!(exchange.body(of), Some(should), "{view}");
+                }
+                let target = exchange.target();
+                let known = ["<unknown>", "/httpsniff.Test/Unary"].contains(&target);
+                assert!(known, "{view}");
+                let grpc = &exchange.0["grpc"];
+                assert!(
+                    grpc.is_null() || grpc["service"] == "httpsniff.Test",
+                    "{view}"
+                );
+            }
+        }
+    });
+}
+
 /// A body of gRPC-Web: frames with their flags, in base64 each if it is text.
 fn web(frames: &[(u8, &[u8])], as_text: bool) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -1,8 +1,9 @@
 """gRPC by grpcio, in clear or inside TLS; messages are bytes.
 
-    h2_grpc.py serve [CERT KEY]            prints its port
-    h2_grpc.py call [--cafile CA] ADDRESS  calls each kind of method once
-    h2_grpc.py gzip [--cafile CA] ADDRESS  calls one whose messages are compressed
+    h2_grpc.py serve [CERT KEY]             prints its port
+    h2_grpc.py call [--cafile CA] ADDRESS   calls each kind of method once
+    h2_grpc.py gzip [--cafile CA] ADDRESS   calls one whose messages are compressed
+    h2_grpc.py lines [--cafile CA] ADDRESS  calls Unary with each line of stdin
 
 Test/Unary gives back the message; Test/Down a message for each byte, of the
 byte's size; Test/Up all messages as one; Test/Both each message; Test/Fail ends
@@ -101,12 +102,15 @@ def compressed(channel):
     assert list(method(iter(PARTS), compression=grpc.Compression.Gzip)) == PARTS
 
 
+def lines(channel):
+    method = channel.unary_unary("/httpsniff.Test/Unary")
+    for line in sys.stdin:
+        print(method(line.rstrip().encode()).decode(), flush=True)
+
+
 mode, *arguments = sys.argv[1:]
 if mode == "serve":
     serve(*arguments)
 else:
     with channel(arguments) as connected:
-        if mode == "gzip":
-            compressed(connected)
-        else:
-            call(connected)
+        {"call": call, "gzip": compressed, "lines": lines}[mode](connected)

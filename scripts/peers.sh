@@ -1,6 +1,6 @@
 #!/bin/bash
 # Builds the programs that the live tests watch and that no package has: servers
-# and clients on rustls and BoringSSL; and fetches what reads our files in tests
+# and clients on rustls and BoringSSL, of reqwest and of gRPC; and fetches what reads our files in tests
 # and is in no package. Called by `make test`; what is built stays in target/peers,
 # and a second call takes a second.
 set -euo pipefail
@@ -27,10 +27,16 @@ if [ ! -e "$boringssl/libboringssl.so" ]; then
 		-Wl,--whole-archive "$boringssl/libssl.a" "$boringssl/libcrypto.a" -Wl,--no-whole-archive
 fi
 
-PEERS_BORINGSSL=$boringssl cargo build --locked --quiet --release --features boringssl \
+PEERS_BORINGSSL=$boringssl cargo build --locked --quiet --release --features boringssl,h2 \
 	--manifest-path $manifest
 # As programs are built while they are written: nothing inlined.
 cargo build --locked --quiet --manifest-path $manifest --bin rustls_stream --bin rustls_tokio
+
+# gRPC of Go, where Go is new enough for it. The cache is that of the tests' own
+# programs.
+GOCACHE=$PWD/target/tmp/go/cache GOTOOLCHAIN=local go build -C tests/live/programs/grpc_go \
+	-buildvcs=false -o "$CARGO_TARGET_DIR/grpc_go" . ||
+	echo 'peers: gRPC of Go was not built' >&2
 
 # mitmproxy imports HAR from 10.1 on, newer than the packages of stable
 # distributions.

@@ -30,7 +30,7 @@ const HEADERS: [&str; 2] = ["header", "proxy-header"];
 
 /// Options that begin like `-u` with a value and are something else, in
 /// programs that write long options with one dash.
-const NOT_USER: [&[u8]; 2] = [b"-url", b"-uri"];
+const NOT_USER: [&[u8]; 2] = [b"url", b"uri"];
 
 /// curl's short options without an argument.
 const CURL_FLAGS: &[u8] = b"#:0123469BGIJLMNORSVZafgijklnpqsv";
@@ -98,7 +98,8 @@ fn meaning(names: &Names, argument: &[u8], curl: bool) -> Meaning {
     };
     let dashes = if option.starts_with(b"-") { 2 } else { 1 };
     let long = long_option(names, argument, dashes);
-    if dashes == 2 || NOT_USER.iter().any(|other| argument.starts_with(other)) {
+    let name = option.split(|b| *b == b'=').next().unwrap_or_default();
+    if dashes == 2 || NOT_USER.contains(&name) {
         return long;
     }
     let flags = if curl {

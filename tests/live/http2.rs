@@ -32,7 +32,7 @@ macro_rules! needs_module {
 pub(crate) use needs_module;
 
 /// In clear and inside TLS.
-fn both(check: impl Fn(Option<&Certificate>)) {
+pub(crate) fn both(check: impl Fn(Option<&Certificate>)) {
     let _guard = lock::shared();
     check(None);
     check(Some(&Certificate::new()));
@@ -463,7 +463,7 @@ pub(crate) type Pairs = Vec<(String, String)>;
 
 /// httpsniff begins when a connection has had requests whose fields are in the
 /// tables; whatever it shows then is right or a placeholder.
-fn joins(server: &Server, client: Client, certificate: Option<&Certificate>) {
+pub(crate) fn joins(server: &Server, client: Client, certificate: Option<&Certificate>) {
     let mut process = Process::spawn(&mut client.ours("lines", server, certificate));
     let ask = |process: &mut Process, number: usize| -> (Pairs, Pairs) {
         // What stays the same, what has been before, and what is new.
@@ -549,71 +549,4 @@ fn a_join_in_the_middle() {
             joins(&server, Client::Go, certificate);
         }
     });
-}
-
-/// Messages of gRPC as they are on the wire.
-fn grpc(messages: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for message in messages {
-        bytes.push(0);
-        bytes.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
-        bytes.extend(*message);
-    }
-    bytes
-}
-
-/// Calls of each kind by grpcio: its messages in both directions, and how they
-/// ended.
-#[test]
-fn grpc_calls() {
-    needs!("openssl");
-    needs_module!("grpc");
-    let _guard = lock::shared();
-    let mut serve = Command::new(PYTHON);
-    serve.arg(program("h2_grpc.py")).arg("serve");
-    let mut process = Process::spawn(&mut serve);
-    let address = format!("127.0.0.1:{}", process.line());
-    let server = Server::of(process, address, "http", folder());
-    let mut call = Command::new(PYTHON);
-    call.arg(program("h2_grpc.py"))
-        .arg("call")
-        .arg(&server.address);
-
-    let (large, long) = (vec![b'u'; 100_000], vec![b'b'; 20_000]);
-    let (sizes, downs) = ([0, 1, 200], [&b""[..], b"d", &[b'd'; 200]]);
-    let parts = [&[b'a'; 10][..], &long, b""];
-    let calls = [
-        ("Unary", grpc(&[&large]), grpc(&[&large])),
-        ("Down", grpc(&[&sizes]), grpc(&downs)),
-        ("Up", grpc(&parts), grpc(&[&parts.concat()])),
-        ("Both", grpc(&parts), grpc(&parts)),
-        ("Fail", grpc(&[b"x"]), Vec::new()),
-    ];
-    let expected: Vec<_> = calls
-        .into_iter()
-        .map(|(method, request, response)| Expected {
-            method: "POST".to_owned(),
-            target: format!("/httpsniff.Test/{method}"),
-            status: 200,
-            request_body: request,
-            response_body: response,
-        })
-        .collect();
-    let (of_client, of_server) = check(&server, &call, &expected, &[]);
-    for exchanges in [of_client.of_role("client"), of_server.of_role("server")] {
-        assert_http2("either", &exchanges, &server);
-        for exchange in &exchanges {
-            // A call that fails at once has its end as its head.
-            let (place, status) = match exchange.target() {
-                "/httpsniff.Test/Fail" => ("/response/headers", "5"),
-                _ => ("/response/trailers", "0"),
-            };
-            let ended = ("grpc-status".to_owned(), status.to_owned());
-            assert!(
-                fields(exchange, place).contains(&ended),
-                "{}",
-                short(exchange)
-            );
-        }
-    }
 }

@@ -1,16 +1,19 @@
 //! What lasts is seen while it lasts: the events of a stream and the messages
 //! of a gRPC call are in the output before the next one is sent.
 
-use std::path::Path;
+use std::iter;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::http2::{both, needs_module};
+use crate::support::files::Certificate;
 use crate::support::httpsniff::{Httpsniff, Running};
 use crate::support::lock;
 use crate::support::process::{Process, eventually};
 use crate::support::servers::{PYTHON, program};
-use crate::support::skip::{needs, skipped};
+use crate::support::skip::needs;
 
 fn python(name: &str, arguments: &[&str]) -> Process {
     Process::spawn(
@@ -75,19 +78,25 @@ fn events_are_shown_as_they_come() {
 
 #[test]
 fn calls_are_told_with_their_messages_and_status() {
-    if !Path::new("/usr/lib/python3/dist-packages/grpc").exists() {
-        return skipped(
-            "calls_are_told_with_their_messages_and_status",
-            "there is no python3-grpcio (scripts/setup.sh test)",
-        );
-    }
-    let _guard = lock::shared();
-    let mut server = python("grpc_calls.py", &["server"]);
+    needs!("openssl");
+    needs_module!("grpc");
+    both(calls);
+}
+
+fn calls(certificate: Option<&Certificate>) {
+    let name = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    let authority = certificate.map(|certificate| name(certificate.path()));
+    let key = certificate.map(|certificate| name(certificate.key()));
+    let files = authority.iter().chain(&key).map(String::as_str);
+    let arguments: Vec<_> = iter::once("server").chain(files).collect();
+    let mut server = python("grpc_calls.py", &arguments);
     let port = server.line();
     let pid = server.pid().to_string();
     let text = Httpsniff::new().text().args(["-vv", "--pid", &pid]).start();
     let json = Httpsniff::new().json().args(["--pid", &pid]).start();
-    let mut client = python("grpc_calls.py", &["client", &port]);
+    let files = authority.iter().map(String::as_str);
+    let arguments: Vec<_> = ["client", &port].into_iter().chain(files).collect();
+    let mut client = python("grpc_calls.py", &arguments);
     for data in ["one", "three"] {
         client.send(data);
         assert_eq!(client.line(), data);

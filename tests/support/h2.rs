@@ -10,6 +10,7 @@ use super::exchange::{Exchange, short};
 use super::files::{Certificate, Docroot, folder};
 use super::golang;
 use super::process::{Process, eventually};
+use super::rust;
 use super::servers::{Nginx, PYTHON, Server, free_port, program};
 use super::skip::find;
 
@@ -155,6 +156,10 @@ pub(crate) enum Client {
     Httpx,
     /// Go's net/http, all at once on a connection.
     Go,
+    /// reqwest on OpenSSL's library, all at once on a connection.
+    ReqwestNative,
+    /// reqwest on rustls, likewise.
+    ReqwestRustls,
 }
 
 impl Client {
@@ -177,11 +182,16 @@ impl Client {
             Self::Node => Command::new("node"),
             Self::Httpx => Command::new(PYTHON),
             Self::Go => Command::new(golang::built("h2", golang::PLAIN)),
+            Self::ReqwestNative | Self::ReqwestRustls => {
+                Command::new(rust::path("release/h2_reqwest"))
+            }
             _ => panic!("{self:?} is not ours"),
         };
         match self {
             Self::Node => _ = command.arg(program("h2_node.js")),
             Self::Httpx => _ = command.arg(program("h2_httpx.py")),
+            Self::ReqwestNative => _ = command.arg("native"),
+            Self::ReqwestRustls => _ = command.arg("rustls"),
             _ => {}
         }
         command.arg(mode);
@@ -196,7 +206,11 @@ impl Client {
     /// with a TLS of its own may be done with its talk before it is found
     /// behind a shell.
     pub(crate) const fn is_apart(self, certificate: Option<&Certificate>) -> bool {
-        certificate.is_some() && matches!(self, Self::Node | Self::Go)
+        let has_its_own = matches!(
+            self,
+            Self::Node | Self::Go | Self::ReqwestNative | Self::ReqwestRustls
+        );
+        certificate.is_some() && has_its_own
     }
 
     /// Our program that gets (`get`) or posts (`post`) the docroot's files.
@@ -269,7 +283,7 @@ impl Client {
                         writeln!(script, "nghttp -y -b 200 {data} '{url}' > {number}").unwrap();
                     }
                 }
-                Self::Node | Self::Httpx | Self::Go => {
+                _ => {
                     let command = self.command(mode, prefix, server, docroot, certificate);
                     writeln!(script, "{}", line(&command)).unwrap();
                 }

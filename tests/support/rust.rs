@@ -1,5 +1,5 @@
 //! Servers and clients that are built for these tests: on rustls and on
-//! BoringSSL (`scripts/peers.sh`).
+//! BoringSSL, and of gRPC (`scripts/peers.sh`).
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,8 @@ pub(crate) fn missing() -> Option<String> {
     [
         "release/boringssl_shared",
         "release/boringssl_static",
+        "release/grpc_tonic",
+        "release/h2_reqwest",
         "release/rustls21",
         "debug/rustls_stream",
         "debug/rustls_tokio",

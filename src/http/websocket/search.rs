@@ -5,6 +5,11 @@
 //! program (a TLS record, a packet) began, because that is where frames begin;
 //! and three headers in a row must be faultless, each where the length before
 //! it says, their order possible, their text UTF-8.
+//!
+//! The first of the three only vouches for the others. Where a piece begins
+//! inside a frame, two bytes that look like a header and whose length happens
+//! to end with the frame are not that rare (some 1 in 5,000), and its message
+//! would be made up.
 
 use super::Sender;
 use super::frame::{CONTINUATION, Header, unmask};
@@ -28,14 +33,15 @@ pub(super) struct Search {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    Yes,
+    /// The first frame is of so many bytes.
+    Yes(usize),
     No,
     Maybe,
 }
 
 impl Search {
-    /// Takes the next piece. Gives the bytes from the first frame on once it
-    /// is found, and how many bytes were passed over.
+    /// Takes the next piece. Gives the bytes from the first sure frame on once
+    /// it is found, and how many bytes were passed over.
     pub(super) fn push(
         &mut self,
         piece: &[u8],
@@ -52,22 +58,24 @@ impl Search {
             verdict = judge(self.held.get(*start..).unwrap_or_default(), sender, deflate);
             // A candidate that may need more than may be held is none.
             let room = self.held.len() - start <= LIMIT;
-            if verdict == Verdict::Yes || verdict == Verdict::Maybe && room {
+            if matches!(verdict, Verdict::Yes(_)) || verdict == Verdict::Maybe && room {
                 break;
             }
             index += 1;
         }
-        let passed = self.starts.get(index).copied().unwrap_or(self.held.len());
+        let mut passed = self.starts.get(index).copied().unwrap_or(self.held.len());
+        if let Verdict::Yes(first) = verdict {
+            passed = self.held.len().min(passed + first);
+            self.held.drain(..passed);
+            self.starts.clear();
+            return (Some(std::mem::take(&mut self.held)), passed as u64);
+        }
         self.held.drain(..passed);
         self.starts.drain(..index.min(self.starts.len()));
         for start in &mut self.starts {
             *start -= passed;
         }
-        let found = (verdict == Verdict::Yes).then(|| {
-            self.starts.clear();
-            std::mem::take(&mut self.held)
-        });
-        (found, passed as u64)
+        (None, passed as u64)
     }
 
     /// Bytes are missing here: nothing before them helps. Gives how many
@@ -87,6 +95,7 @@ impl Search {
 fn judge(mut bytes: &[u8], sender: Sender, deflate: bool) -> Verdict {
     // Whether a message is in fragments, once that is known.
     let mut within = None;
+    let mut first = None;
     for _ in 0..ENOUGH {
         let header = match Header::parse(bytes) {
             Ok(Some(header)) => header,
@@ -115,9 +124,10 @@ fn judge(mut bytes: &[u8], sender: Sender, deflate: bool) -> Verdict {
         if !credible(&header, payload) {
             return Verdict::No;
         }
+        first = first.or(Some(header.size + payload.len()));
         bytes = rest;
     }
-    Verdict::Yes
+    Verdict::Yes(first.unwrap_or(0))
 }
 
 /// What every implementation keeps to.
@@ -139,9 +149,11 @@ fn faultless(header: &Header, sender: Sender, deflate: bool) -> bool {
 fn credible(header: &Header, payload: &[u8]) -> bool {
     let mut plain = Vec::new();
     match header.opcode {
-        1 if header.fin && header.reserved == 0 => {
+        1 if header.reserved == 0 => {
             unmask(&mut plain, payload, header.mask, 0);
-            std::str::from_utf8(&plain).is_ok()
+            // The last character of a fragment may be continued.
+            std::str::from_utf8(&plain)
+                .map_or_else(|error| !header.fin && error.error_len().is_none(), |_| true)
         }
         8 => {
             unmask(&mut plain, payload, header.mask, 0);

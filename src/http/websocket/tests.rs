@@ -402,9 +402,10 @@ fn frames_are_found_again_after_a_hole_of_unknown_frames() {
         take(&mut parser, &frame("three"), &mut all);
         take(&mut parser, &frame("four"), &mut all);
         let texts: Vec<_> = all.iter().map(|m| &m.data[..]).collect();
-        assert_eq!(texts, [&b"fir"[..], b"one", b"two", b"three", b"four"]);
+        // The first of those that were found only vouches for the others.
+        assert_eq!(texts, [&b"fir"[..], b"two", b"three", b"four"]);
         assert_eq!(all[0].state, BodyState::Lost);
-        assert_eq!(parser.unframed(), 10);
+        assert_eq!(parser.unframed(), 10 + frame("one").len() as u64);
     }
 }
 

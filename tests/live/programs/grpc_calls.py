@@ -1,6 +1,6 @@
 """A gRPC server that echoes streams, or a client that sends each line of stdin.
 
-grpc_calls.py server | client PORT
+grpc_calls.py server [CERT KEY] | client PORT [CA]
 """
 
 import sys
@@ -16,19 +16,36 @@ def echo(requests, context):
         yield request
 
 
-def serve():
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def serve(certificate=None, key=None):
     server = grpc.server(futures.ThreadPoolExecutor(1))
     method = grpc.stream_stream_rpc_method_handler(echo)
     handler = grpc.method_handlers_generic_handler("shop.Stock", {"Find": method})
     server.add_generic_rpc_handlers((handler,))
-    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    if certificate:
+        credentials = grpc.ssl_server_credentials([(content(key), content(certificate))])
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    print(port, flush=True)
     sys.stdin.read()
     server.stop(None).wait()
 
 
-def call(port):
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+def connect(port, authority=None):
+    if authority:
+        credentials = grpc.ssl_channel_credentials(content(authority))
+        return grpc.secure_channel(f"127.0.0.1:{port}", credentials)
+    return grpc.insecure_channel(f"127.0.0.1:{port}")
+
+
+def call(*server):
+    with connect(*server) as channel:
         method = channel.stream_stream("/shop.Stock/Find")
         lines = (line.rstrip().encode() for line in sys.stdin)
         try:
@@ -39,6 +56,6 @@ def call(port):
 
 
 if sys.argv[1] == "server":
-    serve()
+    serve(*sys.argv[2:])
 else:
-    call(sys.argv[2])
+    call(*sys.argv[2:])

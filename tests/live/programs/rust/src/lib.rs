@@ -74,7 +74,7 @@ pub fn task() -> Task {
 }
 
 /// The first block of a PEM file, decoded.
-fn der(path: &str) -> Vec<u8> {
+pub fn der(path: &str) -> Vec<u8> {
     let text = std::fs::read_to_string(path).unwrap();
     let mut bytes = Vec::new();
     let (mut bits, mut value) = (0, 0_u32);

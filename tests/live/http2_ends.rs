@@ -389,54 +389,52 @@ fn tunnels() {
     let mut proxy = Process::spawn(proxy.arg("-u").arg(program("connect_proxy.py")));
     let address = format!("127.0.0.1:{}", proxy.line());
     let proxy = Server::of(proxy, address, "http", folder());
-    let nghttpx = nghttpx_of(&proxy, "http/1.1", Some(&certificate), &["--http2-proxy"]);
-    let of_node = h2::node_ends(&docroot, Some(&certificate));
-    for server in [&nghttpx, &of_node] {
-        let kept = folder();
-        let rest = [behind.address.as_str(), "/b.txt"];
-        let mut client = node(server, &certificate, "connect", &rest);
-        client.current_dir(kept.path());
-        let (of_client, of_server, outcome) = watch(server, &client);
-        let got = std::fs::read(kept.path().join("got")).unwrap();
-        assert!(got.ends_with(&content));
-        let sent = format!("GET /b.txt HTTP/1.0\r\nHost: {}\r\n\r\n", behind.address).len();
-        let again = anew(&outcome, &[]).of_role("server");
-        let filtered = anew(&anew(&outcome, &["--method", "CONNECT"]), &[]).of_role("server");
-        for (view, exchanges, ways) in [
-            ("client's view", of_client, ["sent", "received"]),
-            ("server's view", of_server, ["received", "sent"]),
-            ("the file", again, ["received", "sent"]),
-            ("written anew", filtered, ["received", "sent"]),
+    let server = nghttpx_of(&proxy, "http/1.1", Some(&certificate), &["--http2-proxy"]);
+    let server = &server;
+    let kept = folder();
+    let rest = [behind.address.as_str(), "/b.txt"];
+    let mut client = node(server, &certificate, "connect", &rest);
+    client.current_dir(kept.path());
+    let (of_client, of_server, outcome) = watch(server, &client);
+    let got = std::fs::read(kept.path().join("got")).unwrap();
+    assert!(got.ends_with(&content));
+    let sent = format!("GET /b.txt HTTP/1.0\r\nHost: {}\r\n\r\n", behind.address).len();
+    let again = anew(&outcome, &[]).of_role("server");
+    let filtered = anew(&anew(&outcome, &["--method", "CONNECT"]), &[]).of_role("server");
+    for (view, exchanges, ways) in [
+        ("client's view", of_client, ["sent", "received"]),
+        ("server's view", of_server, ["received", "sent"]),
+        ("the file", again, ["received", "sent"]),
+        ("written anew", filtered, ["received", "sent"]),
+    ] {
+        let view = format!("{view} of {}", server.address);
+        let tunnels: Vec<_> = exchanges
+            .iter()
+            .filter(|e| e.number("/stream").is_some())
+            .collect();
+        let [exchange] = tunnels[..] else {
+            panic!("{view}: {} exchanges", tunnels.len());
+        };
+        let view = format!("{view}: {}", short(exchange));
+        for (pointer, should) in [
+            ("/state", "complete"),
+            ("/request/method", "CONNECT"),
+            ("/request/target", behind.address.as_str()),
+            ("/request/host", &behind.address),
+            ("/request/url", &behind.address),
+            ("/upgraded_to", "tunnel"),
         ] {
-            let view = format!("{view} of {}", server.address);
-            let tunnels: Vec<_> = exchanges
-                .iter()
-                .filter(|e| e.number("/stream").is_some())
-                .collect();
-            let [exchange] = tunnels[..] else {
-                panic!("{view}: {} exchanges", tunnels.len());
-            };
-            let view = format!("{view}: {}", short(exchange));
-            for (pointer, should) in [
-                ("/state", "complete"),
-                ("/request/method", "CONNECT"),
-                ("/request/target", behind.address.as_str()),
-                ("/request/host", &behind.address),
-                ("/request/url", &behind.address),
-                ("/upgraded_to", "tunnel"),
-            ] {
-                assert_eq!(exchange.text(pointer), should, "{view}");
-            }
-            assert_eq!(exchange.number("/response/status"), Some(200), "{view}");
-            let tunnel = &exchange.0["tunnel"];
-            assert_eq!(tunnel[ways[0]], sent, "{view}");
-            assert_eq!(tunnel[ways[1]], got.len(), "{view}");
+            assert_eq!(exchange.text(pointer), should, "{view}");
         }
-        let packets = Packets::of(&outcome, server);
-        assert_eq!(packets.values("http2.headers.method"), ["CONNECT"]);
-        let authorities = packets.values("http2.headers.authority");
-        assert_eq!(authorities, [behind.address.as_str()]);
+        assert_eq!(exchange.number("/response/status"), Some(200), "{view}");
+        let tunnel = &exchange.0["tunnel"];
+        assert_eq!(tunnel[ways[0]], sent, "{view}");
+        assert_eq!(tunnel[ways[1]], got.len(), "{view}");
     }
+    let packets = Packets::of(&outcome, server);
+    assert_eq!(packets.values("http2.headers.method"), ["CONNECT"]);
+    let authorities = packets.values("http2.headers.authority");
+    assert_eq!(authorities, [behind.address.as_str()]);
 }
 
 #[test]

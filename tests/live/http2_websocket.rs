@@ -116,7 +116,8 @@ fn check(server: &Server, of_client: Peer, mode: &str, server_log: &Path) {
         .pcapng()
         .args(["--max-body", "4MiB", "--path", "/chat", "--pid", &pids])
         .start();
-    Process::spawn(&mut client(of_client, mode, &client_log, &url, None)).finish();
+    let mut command = client(of_client, mode, &client_log, &url, None);
+    Process::spawn(command.env("SMALL", "100")).finish();
     let outcome = watch.stop().success();
     let logs = [client_log.as_path(), server_log];
     compare(&outcome, server, mode, logs, &host, true);

@@ -14,7 +14,7 @@ const { WebSocket, WebSocketServer } = require("ws");
 const [role, mode, path, ...rest] = process.argv.slice(2);
 const log = fs.openSync(path, "w");
 const line = (fields) => fs.writeSync(log, JSON.stringify(fields) + "\n");
-const small = 1000;
+const small = Number(process.env.SMALL ?? 1000);
 
 function message(direction, data, binary, kind) {
   const type = kind || (binary ? "binary" : "text");

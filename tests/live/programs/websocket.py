@@ -7,12 +7,14 @@ asyncio: TLS goes through memory BIOs.
 MODE is plain, takeover or alone: without compression, with a context that lasts,
 or with one for each message. Into LOG goes a JSON line for each message that this
 end sent or received, as the library's user knows them. The server prints its port,
-serves one connection and ends.
+serves one connection and ends. SMALL in the environment is how many small messages
+there are, 1000 without it.
 """
 
 import asyncio
 import base64
 import json
+import os
 import random
 import ssl
 import sys
@@ -25,7 +27,7 @@ from websockets.extensions.permessage_deflate import (
 
 ROLE, MODE, LOG = sys.argv[1:4]
 REST = sys.argv[4:]
-SMALL = 1000
+SMALL = int(os.environ.get("SMALL", 1000))
 
 
 class Log:

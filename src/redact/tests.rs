@@ -336,6 +336,8 @@ fn ordinary_command_lines_stay_as_they_are() {
     ] {
         assert_eq!(command(list), list);
     }
+    assert_eq!(command(&["app", "-urise"]), ["app", "-u****"]);
+    assert_eq!(command(&["app", "-uri", "/x"]), ["app", "-uri", "/x"]);
     assert_eq!(
         command(&["python3", "-u", "get.py", "-u", "me:pw"]),
         ["python3", "-u", "get.py", "-u", "*****"]

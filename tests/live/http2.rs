@@ -12,7 +12,7 @@ use crate::support::h2::{self, Client, assert_http2, fields};
 use crate::support::httpsniff::Httpsniff;
 use crate::support::lock;
 use crate::support::process::Process;
-use crate::support::servers::{PYTHON, Server, http_server, program};
+use crate::support::servers::{Server, http_server};
 use crate::support::skip::needs;
 use crate::views::check;
 

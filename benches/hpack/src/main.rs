@@ -5,10 +5,11 @@
 //!
 //! What encoders in use send is decoded about 200 times as fast, for all of
 //! them use the Huffman code, and loona-hpack builds its table anew for every
-//! string. Without a coded string there is no such gap: fields that are all
-//! new and plain take half its time, fields that are all in the tables three
-//! quarters. There 5 times as fast is not reached: it would be one nanosecond
-//! a field, and handing a field to whoever asked takes more.
+//! string. Without a coded string there is no such gap: 2.6 times as fast where
+//! all fields are new and plain, 1.3 times where all are in the tables (43 ns
+//! for ten fields). There 5 times as fast is not reached: it would be a
+//! nanosecond for a field that is found, checked and handed over, and 11 for
+//! one that is copied into the table as well. Neither allocates.
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -338,3 +338,44 @@ proptest! {
         prop_assert!(out.len() <= cap);
     }
 }
+
+#[test]
+fn a_damaged_frame_gives_as_much_at_once_as_in_pieces() {
+    // A frame of several blocks that says how much it gives.
+    let text: Vec<u8> = (0..100_000_u32)
+        .flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 20).to_le_bytes())
+        .collect();
+    let mut whole = vec![0; zstd_safe::compress_bound(text.len())];
+    let length = zstd_safe::compress(&mut whole[..], &text, 1).unwrap();
+    whole.truncate(length);
+    assert!(matches!(zstd_safe::get_frame_content_size(&whole), Ok(Some(n)) if n == 400_000));
+    assert_eq!(
+        decoded(&["zstd"], &whole, 2 << 20),
+        (text.clone(), Outcome::Whole)
+    );
+    assert_eq!(
+        decoded(&["zstd"], &whole, 400_000),
+        (text.clone(), Outcome::Whole)
+    );
+    assert_eq!(decoded(&["zstd"], &whole, 399_999).1, Outcome::Capped);
+    for at in (0..length).step_by(length / 20) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0xff;
+        let (out, outcome) = decoded(&["zstd"], &damaged, 2 << 20);
+        let (pieces, progress) = in_pieces(&["zstd"], &damaged, &[1000], 2 << 20);
+        assert_eq!(out.len(), pieces.len(), "{at}");
+        assert!(out == pieces, "{at}");
+        assert_eq!(outcome == Outcome::Broken, progress == Progress::Broken);
+    }
+    // A window of more than 8 MiB is refused also where nothing needs it: one
+    // raw block of 300 bytes.
+    let mut wide = vec![0x28, 0xb5, 0x2f, 0xfd, 0x40, 13 << 3, 44, 0, 0x61, 9, 0];
+    wide.extend([b'x'; 300]);
+    let result = decoded(&["zstd"], &wide, 1 << 20);
+    assert_eq!(result, (vec![b'x'; 300], Outcome::Whole));
+    wide[5] = 14 << 3;
+    assert_eq!(
+        decoded(&["zstd"], &wide, 1 << 20),
+        (vec![], Outcome::Broken)
+    );
+}

@@ -180,6 +180,7 @@ impl Decoder {
     }
 
     /// A field of which at least the value is in the block (RFC 7541 6.2).
+    #[inline]
     fn literal<'b, F>(
         &mut self,
         input: &mut Input<'b>,

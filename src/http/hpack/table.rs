@@ -147,6 +147,7 @@ impl Table {
     }
 
     /// Inserts a new entry (RFC 7541 4.4).
+    #[inline]
     pub(super) fn insert(&mut self, name: &[u8], value: &[u8], known: Known) {
         if let Some(at) = self.room(name.len(), value.len(), known) {
             self.bytes.extend_from_slice(name);
@@ -179,6 +180,7 @@ impl Table {
     /// `None` if they are not to be kept. An entry that is too large for the
     /// encoder's table empties it; one that is too large only for this table
     /// still counts in the indices.
+    #[inline]
     fn room(&mut self, name: usize, value: usize, known: Known) -> Option<u32> {
         let size = Self::size_of(name, value, known);
         if size > u64::from(self.capacity) {
@@ -187,23 +189,32 @@ impl Table {
         }
         let held = u64::from(OVERHEAD) + name as u64 + value as u64;
         if held > u64::from(TABLE_LIMIT) {
-            self.clear();
-            self.complete = false;
-            self.entries.push_back(Entry {
-                at: self.end(),
-                name: 0,
-                value: 0,
-                size: u32::try_from(size).unwrap_or(u32::MAX),
-                known: Known::Nothing,
-            });
-            self.size = size;
-            self.held = OVERHEAD;
+            self.add_unknown(size);
             return None;
         }
-        self.compact(name + value);
+        if self.bytes.len() + name + value > self.bytes.capacity() {
+            self.compact(name + value);
+        }
         Some(self.end())
     }
 
+    /// Adds an entry that is too large to be kept.
+    #[cold]
+    fn add_unknown(&mut self, size: u64) {
+        self.clear();
+        self.complete = false;
+        self.entries.push_back(Entry {
+            at: self.end(),
+            name: 0,
+            value: 0,
+            size: u32::try_from(size).unwrap_or(u32::MAX),
+            known: Known::Nothing,
+        });
+        self.size = size;
+        self.held = OVERHEAD;
+    }
+
+    #[inline]
     fn add(&mut self, at: u32, name: usize, value: usize, known: Known) {
         let size = Self::size_of(name, value, known);
         let entry = Entry {
@@ -242,11 +253,9 @@ impl Table {
 
     /// Makes room for `more` bytes, by removing those of evicted entries or,
     /// where that would be much work for little, by growing.
+    #[cold]
     fn compact(&mut self, more: usize) {
         let end = self.bytes.len();
-        if end + more <= self.bytes.capacity() {
-            return;
-        }
         let dead = self.entries.front().map_or(end, |e| self.place(e.at));
         if dead > end / 4 || end + more > BUFFER_LIMIT {
             self.bytes.drain(..dead.min(end));

@@ -19,12 +19,12 @@ use crate::views::check;
 /// Ends the test here unless Debian's Python has the module.
 macro_rules! needs_module {
     ($module:literal) => {
-        let mut import = std::process::Command::new(crate::support::servers::PYTHON);
+        let mut import = std::process::Command::new($crate::support::servers::PYTHON);
         import.args(["-c", concat!("import ", $module)]);
         if !import.output().is_ok_and(|output| output.status.success()) {
             fn here() {}
             let reason = concat!("Python has no ", $module, " (scripts/setup.sh test)");
-            crate::support::skip::skipped(std::any::type_name_of_val(&here), reason);
+            $crate::support::skip::skipped(std::any::type_name_of_val(&here), reason);
             return;
         }
     };

@@ -1,14 +1,20 @@
-//! What the fuzz targets run; `tests/engine_random.rs` runs it too, on random
-//! bytes and without a fuzzer.
+//! What the fuzz targets run. `tests/engine_random.rs` runs it too, on random
+//! bytes and without a fuzzer, and `tests/fuzz_corpus.rs` on `fuzz/corpus`.
 //!
 //! Nothing may panic, the offsets of the wire only rise, and the counts agree
 //! with what came out.
-#![allow(dead_code, unreachable_pub, clippy::expect_used)]
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::expect_used)]
 
 #[path = "h2.rs"]
 mod h2;
+#[path = "hpack.rs"]
+mod hpack;
+#[path = "outputs.rs"]
+mod outputs;
 
 pub use h2::h2;
+pub use hpack::hpack;
+pub use outputs::outputs;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -26,6 +32,7 @@ use httpsniff::event::{
     Action, ConnectionInfo, ConnectionKey, Data, Direction, Event, MissingReason, Source, Timestamp,
 };
 use httpsniff::exchange::{BodyState, Exchange, State};
+use httpsniff::http::chunked::{Chunked, Step};
 use httpsniff::http::websocket::{self, Deflate, Sender};
 use httpsniff::output::{Content, Sink, Wants, Wire};
 use httpsniff::process::Process;
@@ -209,6 +216,58 @@ pub fn http1(data: &[u8]) {
     }
     rig.act(&connection, Action::Close { reset: false });
     rig.finish();
+}
+
+/// `data` as a chunked body, in pieces, and with some of its data missing: how
+/// it was cut does not matter, and what is missing is made up for.
+pub fn chunked(data: &[u8]) {
+    let Some((first, data)) = data.split_first() else {
+        return;
+    };
+    // Its length, the body that was there, the trailer section, and whether all
+    // of it was right.
+    let read = |size: usize, holes: bool| {
+        let mut chunked = Chunked::default();
+        let (mut length, mut body, mut trailer) = (0_u64, Vec::new(), Vec::new());
+        let mut rest = data;
+        while !rest.is_empty() {
+            if let Some(left) = chunked.in_data().filter(|_| holes) {
+                let n = left.min(rest.len() as u64);
+                chunked.skip(n);
+                length += n;
+                rest = rest.get(n as usize..).unwrap_or_default();
+                continue;
+            }
+            let piece = rest.get(..size).unwrap_or(rest);
+            let part = match chunked.step(piece) {
+                Ok(Step::Framing(n)) => n,
+                Ok(Step::Data(n)) => {
+                    assert!(n > 0 && n <= piece.len());
+                    length += n as u64;
+                    body.extend_from_slice(piece.get(..n).expect("it is there"));
+                    n
+                }
+                Ok(Step::Trailer(n)) => {
+                    trailer.extend_from_slice(piece.get(..n).expect("it is there"));
+                    n
+                }
+                Ok(Step::End(n)) => {
+                    trailer.extend_from_slice(piece.get(..n).expect("it is there"));
+                    let left = rest.len() - n;
+                    return (length, body, trailer, Some(left));
+                }
+                Err(_) => return (length, body, trailer, Some(usize::MAX)),
+            };
+            assert!(part > 0 && part <= piece.len());
+            rest = rest.get(part..).expect("it is there");
+        }
+        (length, body, trailer, None)
+    };
+    let whole = read(usize::MAX, false);
+    let size = usize::from(*first).max(1);
+    assert_eq!(whole, read(size, false));
+    let (length, _, trailer, end) = read(size, true);
+    assert_eq!((whole.0, whole.2, whole.3), (length, trailer, end));
 }
 
 /// `data` as the beginning of a direction with TLS: whatever its lengths say,

@@ -24,7 +24,7 @@ use httpsniff::redact::Redact;
 
 /// One step of a conversation.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Bytes(Direction, Vec<u8>),
     Gap(Direction, u64),
     End(Direction),
@@ -199,20 +199,21 @@ const FIELDS: &[(&str, &str)] = &[
     ("host", "b.test"),
 ];
 
-struct Input<'a>(&'a [u8]);
+/// What is left of the input.
+pub(super) struct Input<'a>(pub(super) &'a [u8]);
 
 impl Input<'_> {
-    fn next(&mut self) -> Option<u8> {
+    pub(super) fn next(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
-    fn byte(&mut self) -> u8 {
+    pub(super) fn byte(&mut self) -> u8 {
         self.next().unwrap_or(0)
     }
 
-    fn take(&mut self, n: usize) -> &[u8] {
+    pub(super) fn take(&mut self, n: usize) -> &[u8] {
         let (taken, rest) = self.0.split_at(n.min(self.0.len()));
         self.0 = rest;
         taken
@@ -330,7 +331,7 @@ impl Input<'_> {
         [&header.encode()[..], &payload].concat()
     }
 
-    fn steps(&mut self) -> (Vec<Step>, bool) {
+    pub(super) fn steps(&mut self) -> (Vec<Step>, bool) {
         let mut steps = Vec::new();
         let mut lossless = true;
         let how = self.byte();

@@ -1,5 +1,5 @@
-//! What the fuzz targets run. `tests/engine_random.rs` runs it too, on random
-//! bytes and without a fuzzer, and `tests/fuzz_corpus.rs` on `fuzz/corpus`.
+//! What the fuzz targets run. `tests/fuzz` runs it too, without a fuzzer: on
+//! random bytes, and on `fuzz/corpus`.
 //!
 //! Nothing may panic, the offsets of the wire only rise, and the counts agree
 //! with what came out.

@@ -1,8 +1,7 @@
 //! The engine on random conversations, through the entry points of the fuzz
 //! targets: nothing panics, whatever comes.
 
-#[path = "../fuzz/entry.rs"]
-mod entry;
+use super::entry;
 
 /// A generator with a fixed seed: a failure can be repeated.
 struct Random(u64);
@@ -81,7 +80,7 @@ fn random_messages_do_no_harm() {
 #[test]
 fn random_hellos_do_no_harm() {
     let mut random = Random(7);
-    let text = include_str!("../fixtures/hellos/hellos.txt");
+    let text = include_str!("../../fixtures/hellos/hellos.txt");
     let seeds: Vec<Vec<u8>> = text
         .lines()
         .filter(|line| !line.starts_with('#'))

@@ -1,13 +1,10 @@
 //! What the fuzzer found worth keeping (`fuzz/corpus`), run through the entry
 //! points of its targets: what once led somewhere does no harm.
 
-#![allow(clippy::expect_used, reason = "tests")]
-
-#[path = "../fuzz/entry.rs"]
-mod entry;
-
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use super::entry;
 
 /// Says which file it was if its run panics.
 struct Named(PathBuf);

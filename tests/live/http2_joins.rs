@@ -735,3 +735,65 @@ fn at_go() {
     };
     joins(&at, gate, &LINES, true);
 }
+
+/// On each of 10 connections 100 streams wait for their response when
+/// httpsniff comes; then there are 100 more on each.
+#[test]
+fn a_thousand_streams_of_ten_connections() {
+    needs!("node", "h2load", "openssl");
+    let _guard = lock::shared();
+    let docroot = docroot();
+    for certificate in [None, Some(&Certificate::new())] {
+        let mut gate = Gate::new();
+        let port = gate.listener.local_addr().unwrap().port();
+        let server = h2::node(&docroot, certificate);
+        let targets: Vec<_> = (0..200).map(|n| format!("/join/100/{port}/{n}")).collect();
+        let urls: Vec<_> = targets
+            .iter()
+            .map(|target| format!("{}{target}\n", server.url()))
+            .collect();
+        let kept = folder();
+        let list = kept.path().join("urls");
+        std::fs::write(&list, urls.concat()).unwrap();
+        let mut command = Command::new("h2load");
+        command.args(["-n", "2000", "-c", "10", "-m", "100", "-i"]);
+        let client = Process::spawn(command.arg(list));
+        (0..10).for_each(|_| gate.reached());
+        let pids = format!("{},{}", client.pid(), server.pid());
+        let watch = Httpsniff::new().json().args(["--pid", &pids]).start();
+        drop(gate);
+        let lines = client.finish();
+        assert!(
+            lines.iter().any(|line| line.contains("2000 succeeded")),
+            "{lines:?}"
+        );
+        let outcome = watch.stop().success();
+        for role in ["client", "server"] {
+            // By connection and stream: each is there once.
+            let mut seen = HashMap::new();
+            for exchange in outcome.of_role(role) {
+                let stream = exchange.number("/stream").unwrap();
+                let target = &targets[usize::try_from(stream / 2).unwrap()];
+                let line = format!("{role}'s view of {target}: {}", short(&exchange));
+                if stream > 200 {
+                    assert_eq!(exchange.target(), target, "{line}");
+                    assert_eq!(exchange.text("/request/method"), "GET", "{line}");
+                    assert_eq!(exchange.text("/state"), "complete", "{line}");
+                    assert!(
+                        ["", server.url().split_once("//").unwrap().1]
+                            .contains(&exchange.text("/request/host")),
+                        "{line}"
+                    );
+                } else {
+                    assert!(exchange.0["request"].is_null(), "{line}");
+                }
+                assert_eq!(exchange.number("/response/status"), Some(200), "{line}");
+                let body = exchange.body("response").unwrap();
+                assert_eq!(String::from_utf8_lossy(&body), *target, "{line}");
+                let place = (exchange.number("/connection"), stream);
+                assert!(seen.insert(place, ()).is_none(), "{line}");
+            }
+            assert_eq!(seen.len(), 2000, "{role}'s view: {}", outcome.stderr);
+        }
+    }
+}

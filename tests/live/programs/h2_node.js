@@ -17,6 +17,8 @@
 //	/interim/NAME    103 before the file
 //	/late/N...       answers when N wait for it on the connection
 //	/gate/PORT/NAME  the file when somebody at that port has hung up
+//	/join/N/PORT/... as /late/N, the first N of a connection when somebody at
+//	                 that port has hung up too
 "use strict";
 const fs = require("fs");
 const http2 = require("http2");
@@ -78,14 +80,20 @@ function answer(stream, headers, flags, raw) {
 		stream.additionalHeaders({ ":status": 103, "link": "</style.css>; rel=preload" });
 		body(fs.readFileSync(path.join(rest[0], parts[2])));
 		break;
-	case "late": {
+	case "late":
+	case "join": {
 		const session = stream.session;
 		session.late ??= [];
 		session.late.push(() => body(Buffer.from(target)));
 		if (session.late.length >= Number(parts[2])) {
 			// The last first.
-			for (const give of session.late.splice(0).reverse())
+			const all = session.late.splice(0).reverse();
+			const give = () => all.forEach((one) => one());
+			if (parts[1] === "late" || session.joined)
 				give();
+			else
+				net.connect(Number(parts[3]), "127.0.0.1").resume().on("end", give);
+			session.joined = true;
 		}
 		break;
 	}

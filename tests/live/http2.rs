@@ -107,12 +107,7 @@ fn watch(server: &Server, command: &Command, expected: &[Expected]) {
 
 /// Whether Go speaks HTTP/2 in clear.
 pub(crate) fn go_in_clear() -> bool {
-    let version = run(Command::new(golang::NEWEST).arg("version"));
-    let minor = version
-        .split(['.', ' '])
-        .nth(3)
-        .and_then(|n| n.parse::<u32>().ok());
-    minor.is_some_and(|minor| minor >= 24)
+    golang::minor().is_some_and(|minor| minor >= 24)
 }
 
 #[test]

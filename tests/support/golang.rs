@@ -21,6 +21,13 @@ pub(crate) const NEWEST: &str = "go";
 /// Debian 12's.
 pub(crate) const GO_1_19: &str = "/usr/lib/go-1.19/bin/go";
 
+/// The newest Go's minor version: 26 of `go version go1.26.8 linux/amd64`.
+pub(crate) fn minor() -> Option<u32> {
+    let version = Command::new(NEWEST).arg("version").output().ok()?;
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    version.split(['.', ' ']).nth(3)?.parse().ok()
+}
+
 /// As most are built.
 pub(crate) const PLAIN: Build = Build {
     go: NEWEST,

@@ -1,7 +1,8 @@
 //! Skips that are seen: a test that cannot run here says so on the real
 //! stderr (libtest captures only the print macros) and passes; in CI it fails,
 //! because CI installs what the tests need. What hangs on the kernel is no
-//! failure: CI runs the tests of `kernel` in other kernels too.
+//! failure: CI runs the tests of `kernel` in other kernels too. Nor is what the
+//! distribution's packages are too old for.
 
 use std::io::Write as _;
 
@@ -50,6 +51,11 @@ pub(crate) fn skipped(place: &str, reason: &str) {
 
 /// Reports the skip of a test for which this kernel has not what it takes.
 pub(crate) fn not_in_this_kernel(test: &str, reason: &str) {
+    say(test, reason);
+}
+
+/// Reports the skip of a test for which a program's newest package is too old.
+pub(crate) fn too_old(test: &str, reason: &str) {
     say(test, reason);
 }
 

@@ -6,7 +6,7 @@
 #   scripts/kernel-test.sh [NAME…]          all kernels of the list if none
 #
 # KERNEL_TEST_ONLY: a part of the names of the tests; KERNEL_TEST_SECONDS: the
-# time that a kernel has for them.
+# time that a kernel has for them; KERNEL_BOOT_SECONDS: the time to boot.
 #
 # Emulated, because nested KVM cannot be relied on: a boot takes 10 to 20 s, and
 # no timing inside means anything.
@@ -29,9 +29,11 @@ binary=$(
 
 # boot NAME IMAGE RESULTS: runs the guest script; its output is in RESULTS/log,
 # the whole console in RESULTS/console. vng wants a terminal, so `script` lends
-# it one; without --verbose the guest's output is lost.
+# it one; without --verbose the guest's output is lost. A machine whose script
+# has not begun after BOOT_SECONDS hangs, and is ended.
+readonly BOOT_SECONDS=${KERNEL_BOOT_SECONDS:-150}
 boot() {
-	local command
+	local command machine began=$SECONDS
 	command="env CI=${CI:-} HTTPSNIFF_TEST_BACKEND=kprobe HTTPSNIFF_TEST_SLOW=1"
 	command+=" KERNEL_TEST_SECONDS=${KERNEL_TEST_SECONDS:-1500}"
 	command+=" KERNEL_TEST_ONLY=${KERNEL_TEST_ONLY:-kernel::}"
@@ -39,7 +41,16 @@ boot() {
 	timeout --kill-after=10 $((${KERNEL_TEST_SECONDS:-1500} + 180)) \
 		script -qec "vng --disable-kvm --force-9p --disable-microvm --verbose --run $2 \
 			--memory 2G --cpus 2 --user root --rwdir=$3 --exec '$command'" /dev/null \
-		>"$3/console" 2>&1 </dev/null
+		>"$3/console" 2>&1 </dev/null &
+	machine=$!
+	while [ ! -e "$3/log" ] && kill -0 $machine 2>/dev/null; do
+		if [ $((SECONDS - began)) -ge $BOOT_SECONDS ]; then
+			kill $machine || true
+			break
+		fi
+		sleep 1
+	done
+	wait $machine
 }
 
 failed=()
@@ -59,13 +70,15 @@ while read -r name suite pattern; do
 	say "$name" "booting $(basename "$image")"
 	started=$SECONDS
 	boot "$name" "$image" "$results" || true
-	# Emulated kernels now and then panic while they boot, before anything of
-	# this project runs in them. Once the guest's script has begun it counts.
-	if [ ! -e "$results/log" ]; then
+	# Emulated kernels now and then panic or hang while they boot, before
+	# anything of this project runs in them. Once the guest's script has begun
+	# it counts.
+	for _ in 1 2; do
+		[ ! -e "$results/log" ] || break
 		say "$name" "did not boot; the end of its console, and once more:"
 		tail -n 60 "$results/console"
 		boot "$name" "$image" "$results" || true
-	fi
+	done
 	status=$(cat "$results/status" 2>/dev/null || echo none)
 	if [ -s "$results/log" ]; then
 		sed "s/^/[$name] /; s/^\[$name\] test result:/test result:/" "$results/log"

@@ -424,18 +424,24 @@ fn is_framed(steps: &[Step]) -> bool {
     })
 }
 
-/// `data` as a setting, a seed for the cuts, and a conversation.
-pub fn h2(data: &[u8]) {
-    let mut input = Input(data);
-    let (flags, more, seed) = (input.byte(), input.byte(), input.byte());
-    let from_start = flags & 1 == 0;
+/// A filter, or none, by the lowest bits of `choice`.
+pub(crate) fn filter(choice: u8) -> Filter {
     let mut filter = Filter::default();
-    match more & 7 {
+    match choice & 7 {
         1 => filter.paths.push("/a*".parse().expect("a path")),
         2 => filter.statuses.push("2xx".parse().expect("a status")),
         3 => filter.hosts.push("a.test".parse().expect("a host")),
         _ => {}
     }
+    filter
+}
+
+/// `data` as a setting, a seed for the cuts, and a conversation.
+pub fn h2(data: &[u8]) {
+    let mut input = Input(data);
+    let (flags, more, seed) = (input.byte(), input.byte(), input.byte());
+    let from_start = flags & 1 == 0;
+    let filter = filter(more);
     let tight = flags & 2 != 0;
     let setting = Setting {
         config: Config {

@@ -16,7 +16,6 @@ use httpsniff::event::{
     Action, ConnectionInfo, ConnectionKey, Data, Direction, Endpoint, Event, MissingReason, Source,
     Timestamp,
 };
-use httpsniff::filter::Filter;
 use httpsniff::output::Sink;
 use httpsniff::output::har::{self, Ending, Har};
 use httpsniff::output::json::{self, Json};
@@ -27,7 +26,7 @@ use httpsniff::read::{self, Item};
 use httpsniff::redact::Redact;
 use serde_json::Value;
 
-use super::h2::{Input, Step};
+use super::h2::{self, Input, Step};
 
 /// The largest gap: one that is larger is tens of thousands of packets in the
 /// pcapng, which tell no more and take seconds.
@@ -255,16 +254,9 @@ impl Run {
 pub fn outputs(data: &[u8]) {
     let mut input = Input(data);
     let (flags, more, how) = (input.byte(), input.byte(), input.byte());
-    let mut filter = Filter::default();
-    match more & 7 {
-        1 => filter.paths.push("/a*".parse().expect("a path")),
-        2 => filter.statuses.push("2xx".parse().expect("a status")),
-        3 => filter.hosts.push("a.test".parse().expect("a host")),
-        _ => {}
-    }
     let files = Files::default();
     let config = Config {
-        filter,
+        filter: h2::filter(more),
         redact: (flags & 8 != 0).then(|| Redact::new(&[])),
         max_body: if flags & 16 != 0 { 4 } else { 1 << 16 },
         memory_limit: if flags & 32 != 0 { 6000 } else { 64 << 20 },

@@ -10,7 +10,13 @@ use crate::content::coding::{Outcome, decode};
 use crate::event::{ConnectionInfo, Direction, MissingReason};
 use crate::exchange::{Body, BodyState, Exchange, Missing, Request};
 use crate::filter::{Subject, Verdict};
-use crate::flow::OwnedOrigin;
+use crate::flow::{Origin, OwnedOrigin};
+
+/// Bytes held of one undecided exchange.
+pub(super) const HELD_LIMIT: u64 = 8 << 20;
+
+/// What a held piece costs beyond its bytes.
+pub(super) const HELD_COST: u64 = 128;
 
 /// Which of the two messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +89,52 @@ impl Open {
             websocket: None,
             watches: Watches::default(),
         }
+    }
+
+    /// Takes room for bytes that are to be held; whether there is some.
+    pub(super) fn take_room(&mut self, core: &mut Core, bytes: usize) -> bool {
+        let cost = bytes as u64 + HELD_COST;
+        let room = HELD_LIMIT.saturating_sub(self.held_bytes);
+        let fits = cost <= room && core.budget.take(cost);
+        if fits {
+            self.held_bytes += cost;
+        }
+        fits
+    }
+
+    /// Holds a piece until the filter has decided; for bytes room was taken.
+    /// Without an `offset` it follows what is held before it.
+    pub(super) fn hold(
+        &mut self,
+        core: &mut Core,
+        direction: Direction,
+        offset: Option<u64>,
+        origin: &Origin<'_>,
+        content: HeldContent,
+    ) {
+        if let HeldContent::Gap { length, reason } = content {
+            if let Some(last) = self.held.back_mut()
+                && last.direction == direction
+                && let HeldContent::Gap {
+                    length: before,
+                    reason: same,
+                } = &mut last.content
+                && *same == reason
+                && offset.is_none_or(|offset| last.offset.wrapping_add(*before) == offset)
+            {
+                *before = before.saturating_add(length);
+                return;
+            }
+            core.budget.charge(HELD_COST);
+            self.held_bytes += HELD_COST;
+        }
+        self.held.push_back(HeldWire {
+            direction,
+            offset: offset.unwrap_or(0),
+            origin: origin.to_owned(),
+            content,
+            wanted: false,
+        });
     }
 
     /// Takes over what is known of the connection by now.

@@ -9,17 +9,11 @@ use std::io;
 
 use super::conversation::{Conversation, Protocol};
 use super::core::Core;
-use super::open::{HeldContent, HeldWire};
+use super::open::HeldContent;
 use crate::event::{Direction, MissingReason};
 use crate::filter::Verdict;
 use crate::flow::Origin;
 use crate::output::{Content, Http2, Wire};
-
-/// Bytes held of one undecided exchange.
-const HELD_LIMIT: u64 = 8 << 20;
-
-/// What a held piece costs beyond its bytes.
-const HELD_COST: u64 = 128;
 
 impl Conversation {
     /// Hands over a piece of the exchange `ordinal`, or holds it.
@@ -47,47 +41,18 @@ impl Conversation {
             if !undecided && open.held.is_empty() {
                 return self.give(core, direction, offset, origin, content);
             }
-            let room = HELD_LIMIT.saturating_sub(open.held_bytes);
             let content = match content {
                 Content::End { .. } | Content::Reset => return Ok(()),
                 Content::Gap { length, reason } => HeldContent::Gap { length, reason },
-                Content::Bytes(bytes) => {
-                    let cost = bytes.len() as u64 + HELD_COST;
-                    if cost <= room && core.budget.take(cost) {
-                        open.held_bytes += cost;
-                        HeldContent::Bytes(bytes.to_vec())
-                    } else {
-                        HeldContent::Gap {
-                            length: bytes.len() as u64,
-                            reason: MissingReason::MemoryLimit,
-                        }
-                    }
+                Content::Bytes(bytes) if open.take_room(core, bytes.len()) => {
+                    HeldContent::Bytes(bytes.to_vec())
                 }
+                Content::Bytes(bytes) => HeldContent::Gap {
+                    length: bytes.len() as u64,
+                    reason: MissingReason::MemoryLimit,
+                },
             };
-            if let HeldContent::Gap { length, reason } = content
-                && let Some(last) = open.held.back_mut()
-                && last.direction == direction
-                && let HeldContent::Gap {
-                    length: before,
-                    reason: same,
-                } = &mut last.content
-                && *same == reason
-                && last.offset.wrapping_add(*before) == offset
-            {
-                *before = before.saturating_add(length);
-                return Ok(());
-            }
-            if matches!(content, HeldContent::Gap { .. }) {
-                core.budget.charge(HELD_COST);
-                open.held_bytes += HELD_COST;
-            }
-            open.held.push_back(HeldWire {
-                direction,
-                offset,
-                origin: origin.to_owned(),
-                content,
-                wanted: false,
-            });
+            open.hold(core, direction, Some(offset), origin, content);
             return Ok(());
         }
         Ok(())

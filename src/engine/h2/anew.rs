@@ -8,20 +8,15 @@ use super::heads::Section;
 use super::stream::Stream;
 use super::turn::Turn;
 use crate::engine::core::Core;
-use crate::engine::open::{HeldContent, HeldWire, Open};
+use crate::engine::open::{HELD_COST, HELD_LIMIT, HeldContent, Open};
 use crate::event::{Direction, MissingReason};
 use crate::filter::Verdict;
 use crate::flow::{Origin, OwnedOrigin};
 use crate::http::h2::{FRAME_SIZE, FrameHeader, HEADER_LENGTH, PREFACE, flag, kind};
 
-/// Bytes held of one undecided exchange.
-const HELD_LIMIT: u64 = 8 << 20;
-
-/// Bytes beyond it that its header sections may take.
+/// Bytes that the header sections of an undecided exchange may take beyond
+/// what is held of it.
 const HELD_SECTIONS: u64 = 1 << 20;
-
-/// What a held piece costs beyond its bytes.
-const HELD_COST: u64 = 128;
 
 /// Memory for a frame that is kept for the next one, in bytes.
 const SCRATCH_KEPT: usize = 32 << 10;
@@ -340,51 +335,27 @@ fn hold(
 ) {
     let content = match content {
         Held::Bytes(bytes) => {
-            let cost = bytes.len() as u64 + HELD_COST;
-            let room = HELD_LIMIT.saturating_sub(open.held_bytes);
             let body = bytes.get(3) == Some(&kind::DATA) && bytes.len() > HEADER_LENGTH;
-            if !body {
-                // Without its header sections nothing else is of use; but
-                // their number is the other end's to choose.
-                if open.held_bytes > HELD_LIMIT + HELD_SECTIONS {
-                    return;
-                }
-                core.budget.charge(cost);
-                open.held_bytes += cost;
-                HeldContent::Bytes(bytes.to_vec())
-            } else if cost <= room && core.budget.take(cost) {
-                open.held_bytes += cost;
-                HeldContent::Bytes(bytes.to_vec())
-            } else {
+            if body && !open.take_room(core, bytes.len()) {
                 HeldContent::Gap {
                     length: bytes.len().saturating_sub(HEADER_LENGTH) as u64,
                     reason: MissingReason::MemoryLimit,
                 }
+            } else {
+                if !body {
+                    // Without its header sections nothing else is of use; but
+                    // their number is the other end's to choose.
+                    if open.held_bytes > HELD_LIMIT + HELD_SECTIONS {
+                        return;
+                    }
+                    let cost = bytes.len() as u64 + HELD_COST;
+                    core.budget.charge(cost);
+                    open.held_bytes += cost;
+                }
+                HeldContent::Bytes(bytes.to_vec())
             }
         }
         Held::Gap { length, reason } => HeldContent::Gap { length, reason },
     };
-    if let HeldContent::Gap { length, reason } = content
-        && let Some(last) = open.held.back_mut()
-        && last.direction == direction
-        && let HeldContent::Gap {
-            length: before,
-            reason: same,
-        } = &mut last.content
-        && *same == reason
-    {
-        *before = before.saturating_add(length);
-        return;
-    }
-    if matches!(content, HeldContent::Gap { .. }) {
-        core.budget.charge(HELD_COST);
-        open.held_bytes += HELD_COST;
-    }
-    open.held.push_back(HeldWire {
-        direction,
-        offset: 0,
-        origin: origin.to_owned(),
-        content,
-        wanted: false,
-    });
+    open.hold(core, direction, None, origin, content);
 }

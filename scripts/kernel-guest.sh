@@ -4,10 +4,13 @@
 #
 #   kernel-guest.sh TEST-BINARY RESULTS-FOLDER
 #
-# Writes RESULTS-FOLDER/log and, last of all, RESULTS-FOLDER/status.
+# Writes RESULTS-FOLDER/log and, last of all, RESULTS-FOLDER/status. Touches
+# RESULTS-FOLDER/alive every few seconds meanwhile.
 set -u
 binary=$1 results=$2
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+while touch "$results/alive"; do sleep 5; done &
 
 {
 	uname -r

@@ -6,13 +6,21 @@
 #   scripts/kernel-test.sh [NAME…]          all kernels of the list if none
 #
 # KERNEL_TEST_ONLY: a part of the names of the tests; KERNEL_TEST_SECONDS: the
-# time that a kernel has for them; KERNEL_BOOT_SECONDS: the time to boot.
+# time that a kernel has for them.
 #
 # Emulated, because nested KVM cannot be relied on: a boot takes 10 to 20 s, and
-# no timing inside means anything.
+# no timing inside means anything. A machine has two processors, which one
+# thread of the emulator runs in turn: with a thread for each, kernels now and
+# then hung, or executed a breakpoint that the other processor had taken away
+# again from code that the kernel patches. As many machines run at once as there
+# are processors here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/.venv/bin:$PATH
+
+# A machine hangs that gives no sign of life for so many seconds.
+readonly SILENT_SECONDS=180
+readonly TEST_SECONDS=${KERNEL_TEST_SECONDS:-1500}
 
 say() { printf 'kernel %s: %s\n' "$1" "$2"; }
 
@@ -27,66 +35,51 @@ binary=$(
 	exit 1
 }
 
-# boot NAME IMAGE RESULTS: runs the guest script; its output is in RESULTS/log,
-# the whole console in RESULTS/console. vng wants a terminal, so `script` lends
-# it one; without --verbose the guest's output is lost. A machine whose script
-# has not begun after BOOT_SECONDS hangs, and is ended.
-readonly BOOT_SECONDS=${KERNEL_BOOT_SECONDS:-150}
+# boot IMAGE RESULTS: runs the guest script; its output is in RESULTS/log, the
+# whole console in RESULTS/console. vng wants a terminal, so `script` lends it
+# one; without --verbose the guest's output is lost. Fails if the machine hangs.
 boot() {
-	local command machine began=$SECONDS
+	local image=$1 results=$2 command machine now='' seen='' since=$SECONDS
 	command="env CI=${CI:-} HTTPSNIFF_TEST_BACKEND=kprobe HTTPSNIFF_TEST_SLOW=1"
-	command+=" KERNEL_TEST_SECONDS=${KERNEL_TEST_SECONDS:-1500}"
-	command+=" KERNEL_TEST_ONLY=${KERNEL_TEST_ONLY:-kernel::}"
-	command+=" bash $PWD/scripts/kernel-guest.sh $binary $3"
-	timeout --kill-after=10 $((${KERNEL_TEST_SECONDS:-1500} + 180)) \
-		script -qec "vng --disable-kvm --force-9p --disable-microvm --verbose --run $2 \
-			--memory 2G --cpus 2 --user root --rwdir=$3 --exec '$command'" /dev/null \
-		>"$3/console" 2>&1 </dev/null &
+	command+=" KERNEL_TEST_SECONDS=$TEST_SECONDS KERNEL_TEST_ONLY=${KERNEL_TEST_ONLY:-kernel::}"
+	command+=" bash $PWD/scripts/kernel-guest.sh $binary $results"
+	rm -rf "$results"
+	mkdir -p "$results"
+	timeout --kill-after=10 $((TEST_SECONDS + 300)) \
+		script -qec "vng --disable-kvm --force-9p --disable-microvm --verbose --run $image \
+			--memory 2G --cpus 2 --qemu-opts='-accel tcg,thread=single' \
+			--user root --rwdir=$results --exec '$command'" /dev/null \
+		>"$results/console" 2>&1 </dev/null &
 	machine=$!
-	while [ ! -e "$3/log" ] && kill -0 $machine 2>/dev/null; do
-		if [ $((SECONDS - began)) -ge $BOOT_SECONDS ]; then
+	# The guest touches `alive` as long as its kernel runs programs, whatever
+	# the tests do.
+	while kill -0 $machine 2>/dev/null; do
+		now=$(stat -c %y "$results/alive" 2>/dev/null || true)
+		if [ "$now" != "$seen" ]; then
+			seen=$now since=$SECONDS
+		elif [ $((SECONDS - since)) -ge $SILENT_SECONDS ]; then
 			kill $machine || true
-			break
+			wait $machine || true
+			return 1
 		fi
 		sleep 1
 	done
-	wait $machine
+	wait $machine || true
 }
 
-# emulator_failed RESULTS: whether it was not this project that failed. Emulated
-# kernels now and then panic or hang while they boot, before anything of ours
-# runs in them. And a processor may still execute the breakpoint that another
-# has taken away again, which the kernel puts where it patches its own code: an
-# Oops that real processors do not know.
-emulator_failed() {
-	[ ! -e "$1/status" ] || return 1
-	[ ! -e "$1/log" ] || grep -q 'Oops: int3' "$1/console"
-}
-
-failed=()
-ran=0
-while read -r name suite pattern; do
-	case $name in '' | '#'*) continue ;; esac
-	if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
-	ran=$((ran + 1))
-	image=$(scripts/kernel-fetch.sh "$name" "$suite" "$pattern") || {
-		failed+=("$name")
-		say "$name" "could not be fetched"
-		continue
-	}
-	results=$PWD/target/kernels/results/$name
-	rm -rf "$results"
-	mkdir -p "$results"
+# run NAME IMAGE: the tests in one kernel. A machine that hangs is booted once
+# more: emulated kernels have hung before anything of ours ran in them. One that
+# hangs again has failed.
+run() {
+	local name=$1 image=$2 results=$PWD/target/kernels/results/$1 started=$SECONDS status
 	say "$name" "booting $(basename "$image")"
-	started=$SECONDS
-	boot "$name" "$image" "$results" || true
-	for _ in 1 2; do
-		emulator_failed "$results" || break
-		say "$name" "the emulator failed; the end of the console, and once more:"
+	if ! boot "$image" "$results"; then
+		say "$name" "the machine HANGS after $((SECONDS - started)) s; the end of its console, and once more:"
 		tail -n 60 "$results/console"
-		rm -f "$results/log"
-		boot "$name" "$image" "$results" || true
-	done
+		tail -n 5 "$results/log" 2>/dev/null || true
+		printf '\n'
+		boot "$image" "$results" || say "$name" "the machine HANGS again"
+	fi
 	status=$(cat "$results/status" 2>/dev/null || echo none)
 	if [ -s "$results/log" ]; then
 		sed "s/^/[$name] /; s/^\[$name\] test result:/test result:/" "$results/log"
@@ -99,13 +92,50 @@ while read -r name suite pattern; do
 		say "$name" "passed in $((SECONDS - started)) s"
 	else
 		say "$name" "FAILED (status $status)"
+		return 1
+	fi
+}
+
+names=()
+images=()
+failed=()
+while read -r name suite pattern; do
+	case $name in '' | '#'*) continue ;; esac
+	if [ $# -gt 0 ] && [[ " $* " != *" $name "* ]]; then continue; fi
+	if image=$(scripts/kernel-fetch.sh "$name" "$suite" "$pattern"); then
+		names+=("$name")
+		images+=("$image")
+	else
 		failed+=("$name")
+		say "$name" "could not be fetched"
 	fi
 done <scripts/kernels.list
-
+ran=$((${#names[@]} + ${#failed[@]}))
 [ $ran -gt 0 ] || {
 	echo "kernel-test: no such kernel in scripts/kernels.list: $*" >&2
 	exit 1
 }
+
+# What a machine says is kept together, and printed when it has ended.
+reports=$PWD/target/kernels/reports
+rm -rf "$reports"
+mkdir -p "$reports"
+declare -A running=()
+# ended: waits for a machine and prints its report.
+ended() {
+	local pid status=0
+	wait -n -p pid "${!running[@]}" || status=$?
+	name=${running[$pid]}
+	unset "running[$pid]"
+	cat "$reports/$name"
+	if [ $status != 0 ]; then failed+=("$name"); fi
+}
+for i in "${!names[@]}"; do
+	if [ ${#running[@]} -ge "$(nproc)" ]; then ended; fi
+	run "${names[i]}" "${images[i]}" >"$reports/${names[i]}" 2>&1 &
+	running[$!]=${names[i]}
+done
+while [ ${#running[@]} -gt 0 ]; do ended; done
+
 echo "kernels: $((ran - ${#failed[@]})) passed, ${#failed[@]} failed${failed[*]:+ (${failed[*]})}"
 [ ${#failed[@]} = 0 ]

@@ -21,24 +21,12 @@ impl Finder {
     /// the system libraries of its container if that was not seen before.
     /// Nothing when the process is gone or may not be looked at.
     pub fn process(&mut self, pid: u32) -> Vec<Target> {
-        let mut targets = Vec::new();
-        let Ok(text) = maps::read(pid) else {
-            return targets;
+        let wanted = |mapping: &Mapping<'_>, namespace| {
+            is_candidate(mapping.file_name()).then(|| MappedKey::of(mapping, namespace))
         };
-        let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
-        let mut root = None;
-        for mapping in maps::parse(&text) {
-            if !is_candidate(mapping.file_name()) {
-                continue;
-            }
-            let key = MappedKey::of(&mapping, namespace);
-            if !self.knows(&key) {
-                let root = root.get_or_insert_with(|| Root::of(pid).ok());
-                let look = self.mapping(pid, &mapping, root.as_ref());
-                self.remember_mapped(key, look.index);
-                targets.extend(look.target);
-            }
-        }
+        let Some(mut targets) = self.mappings(pid, wanted) else {
+            return Vec::new();
+        };
         targets.extend(self.program(pid));
         targets.extend(self.container(pid));
         targets
@@ -48,15 +36,30 @@ impl Finder {
     /// name: a library may be part of another. `seen` is what was looked at
     /// in the same moment.
     pub fn every_file(&mut self, pid: u32, seen: &mut Seen) -> Vec<Target> {
-        let mut targets = Vec::new();
-        let Ok(text) = maps::read(pid) else {
-            return targets;
+        let wanted = |mapping: &Mapping<'_>, namespace| {
+            let key = MappedKey::of(mapping, namespace);
+            seen.0.insert(key).then_some(key)
         };
+        self.mappings(pid, wanted).unwrap_or_default()
+    }
+
+    /// What is new in files that a process executes from: in those that `wanted`
+    /// gives a key of, from the mapping and the mount namespace. `None` when the
+    /// process is gone or may not be looked at.
+    fn mappings(
+        &mut self,
+        pid: u32,
+        mut wanted: impl FnMut(&Mapping<'_>, u64) -> Option<MappedKey>,
+    ) -> Option<Vec<Target>> {
+        let text = maps::read(pid).ok()?;
         let namespace = mount_namespace(&pid.to_string()).unwrap_or(0);
         let mut root = None;
+        let mut targets = Vec::new();
         for mapping in maps::parse(&text) {
-            let key = MappedKey::of(&mapping, namespace);
-            if !seen.0.insert(key) || self.knows(&key) {
+            let Some(key) = wanted(&mapping, namespace) else {
+                continue;
+            };
+            if self.knows(&key) {
                 continue;
             }
             let root = root.get_or_insert_with(|| Root::of(pid).ok());
@@ -64,7 +67,7 @@ impl Finder {
             self.remember_mapped(key, look.index);
             targets.extend(look.target);
         }
-        targets
+        Some(targets)
     }
 
     /// What is new in a file that a process has just mapped to execute it,

@@ -196,15 +196,8 @@ impl Done {
             ..Config::default()
         };
         let mut engine = Engine::new(config, vec![Box::new(json_sink(&json))]);
-        let summary = read(&self.bytes[..], &mut |item| {
-            match item {
-                Item::Event(event) => engine.event(event)?,
-                Item::Tick(now) => engine.tick(now)?,
-            }
-            Ok(true)
-        })
-        .unwrap();
-        engine.finish(summary.last).unwrap();
+        let last = feed(&mut engine, &self.bytes);
+        engine.finish(last).unwrap();
         let again = values(&json);
         assert_eq!(self.exchanges.len(), again.len());
         for (mut live, read) in self.exchanges.clone().into_iter().zip(again) {
@@ -222,6 +215,18 @@ impl Done {
         arguments.extend(self.options());
         assert_eq!(tshark(&self.path, &arguments), [""; 0]);
     }
+}
+
+/// Gives the engine what is in a file. Gives its last time.
+pub(crate) fn feed(engine: &mut Engine, file: &[u8]) -> Timestamp {
+    let summary = read(file, &mut |item| {
+        match item {
+            Item::Event(event) => engine.event(event)?,
+            Item::Tick(now) => engine.tick(now)?,
+        }
+        Ok(true)
+    });
+    summary.unwrap().last
 }
 
 pub(crate) fn client(port: u16) -> View {

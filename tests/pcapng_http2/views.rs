@@ -3,13 +3,12 @@
 
 use httpsniff::engine::Config;
 use httpsniff::event::Source;
-use httpsniff::read::{Item, read};
 use httpsniff::redact::Redact;
 
 use crate::dissection::{body, field};
 use crate::frames::{END, ask, data, ok2, preface, settings};
 use crate::pcapng_support::{View, have, nginx, noise};
-use crate::run::{Live, client, path_filter};
+use crate::run::{Live, client, feed, path_filter};
 
 /// Both ends of a connection, the receiver's records cut otherwise than the
 /// sender's.
@@ -93,15 +92,7 @@ fn a_capture_of_tcpdump_is_read_and_written() {
     for config in [Config::default(), path_filter(&["/a.txt"])] {
         let filtered = !config.filter.is_empty();
         let mut live = Live::new(config);
-        let summary = read(&bytes[..], &mut |item| {
-            match item {
-                Item::Event(event) => live.engine.event(event)?,
-                Item::Tick(now) => live.engine.tick(now)?,
-            }
-            Ok(true)
-        })
-        .unwrap();
-        live.now = summary.last.0;
+        live.now = feed(&mut live.engine, &bytes).0;
         let done = live.finish();
         let mut shown = Vec::new();
         for exchange in &done.exchanges {

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::kernel::{self, Kernel};
 use super::mappings::Mappings;
-use super::{Settings, choose};
+use super::settings::{Settings, choose};
 use crate::output::escape::{push, width};
 use crate::procfs;
 use crate::tls::find::Finder;

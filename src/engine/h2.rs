@@ -101,13 +101,7 @@ impl H2 {
     ) -> io::Result<()> {
         let streams = &mut self.streams;
         let reader = &mut self.readers[direction.index()];
-        let mut turn = Turn {
-            conv,
-            core,
-            out: &mut self.out,
-            direction,
-            origin: item.origin,
-        };
+        let mut turn = Turn::new(conv, core, &mut self.out, direction, item.origin);
         match item.piece {
             Piece::Bytes(bytes) => {
                 turn.out.arrive(direction, item.offset);
@@ -160,13 +154,7 @@ impl H2 {
         origin: Origin<'a>,
     ) -> Turn<'a> {
         let direction = conv.requests.unwrap_or(Direction::Send);
-        Turn {
-            conv,
-            core,
-            out,
-            direction,
-            origin,
-        }
+        Turn::new(conv, core, out, direction, origin)
     }
 
     /// Gives out all exchanges, and what the readers hold.

@@ -17,16 +17,26 @@ pub(super) struct Turn<'a> {
     pub(super) origin: Origin<'a>,
 }
 
-impl Turn<'_> {
-    /// The same for a piece from somewhere else.
-    pub(super) fn of<'b>(&'b mut self, direction: Direction, origin: Origin<'b>) -> Turn<'b> {
-        Turn {
-            conv: self.conv,
-            core: self.core,
-            out: self.out,
+impl<'a> Turn<'a> {
+    pub(super) const fn new(
+        conv: &'a mut Conversation,
+        core: &'a mut Core,
+        out: &'a mut Out,
+        direction: Direction,
+        origin: Origin<'a>,
+    ) -> Self {
+        Self {
+            conv,
+            core,
+            out,
             direction,
             origin,
         }
+    }
+
+    /// The same for a piece from somewhere else.
+    pub(super) const fn of<'b>(&'b mut self, direction: Direction, origin: Origin<'b>) -> Turn<'b> {
+        Turn::new(self.conv, self.core, self.out, direction, origin)
     }
 
     /// Which message of an exchange the direction carries.

@@ -31,6 +31,7 @@ pub(super) struct Assembly {
     lost: u64,
     /// Its beginning or its end is missing.
     torn: bool,
+    pub(super) stamp: u64,
     data: Vec<u8>,
 }
 
@@ -45,6 +46,7 @@ impl Default for Assembly {
             size: 0,
             lost: 0,
             torn: false,
+            stamp: 0,
             data: Vec::new(),
         }
     }
@@ -211,6 +213,7 @@ impl Assembly {
             data: &self.data,
             lost: self.lost,
             state,
+            stamp: self.stamp,
         }
     }
 

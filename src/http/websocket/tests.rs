@@ -394,11 +394,11 @@ fn frames_are_found_again_after_a_hole_of_unknown_frames() {
         take(&mut parser, &first[..first.len() - 2], &mut all);
         parser.lost(100);
         // The end of a frame, then whole ones.
-        let parts = [b"tail of it".to_vec(), frame("one"), frame("two")];
-        for part in &parts {
-            take(&mut parser, part, &mut all);
+        for part in [b"tail of it".to_vec(), frame("one")] {
+            take(&mut parser, &part, &mut all);
         }
-        assert_eq!(all.len(), 1, "nothing is guessed from two frames");
+        assert_eq!(all.len(), 1, "nothing is guessed from one frame");
+        take(&mut parser, &frame("two"), &mut all);
         take(&mut parser, &frame("three"), &mut all);
         take(&mut parser, &frame("four"), &mut all);
         let texts: Vec<_> = all.iter().map(|m| &m.data[..]).collect();

@@ -164,6 +164,8 @@ pub struct Parser {
     deflate: bool,
     alone: bool,
     inflater: Option<Inflater>,
+    /// Compressed messages may have been missed.
+    forgot: bool,
     search: Search,
     /// Found by the search and still to be parsed, from there on.
     replay: (Found, usize),
@@ -195,6 +197,7 @@ impl Parser {
                 Sender::Server => deflate.server_alone,
             }),
             inflater: None,
+            forgot: false,
             search: Search::default(),
             replay: Default::default(),
             unframed: 0,
@@ -210,6 +213,7 @@ impl Parser {
         let deflate = Some(Deflate::default());
         Self {
             state: skip.map_or(State::Searching, State::Skip),
+            forgot: true,
             ..Self::new(sender, deflate, keep)
         }
     }
@@ -330,7 +334,7 @@ impl Parser {
             .sum::<usize>()
             + self.replay.0.memory()
             + self.search.memory()
-            + self.inflater.as_ref().map_or(0, |_| inflate::MEMORY)
+            + self.inflater.as_ref().map_or(0, Inflater::memory)
     }
 
     /// Takes some of `bytes`, which are not empty, and says how many.
@@ -441,8 +445,11 @@ impl Parser {
                 let mut message = self.spare.take().unwrap_or_default();
                 message.begin(&header, self.deflate);
                 if message.is_deflate() && self.room >= inflate::MEMORY {
-                    self.inflater
-                        .get_or_insert_with(|| Inflater::new(self.alone));
+                    let inflater = &mut self.inflater;
+                    let inflater = inflater.get_or_insert_with(|| Inflater::new(self.alone));
+                    if std::mem::take(&mut self.forgot) {
+                        inflater.forget();
+                    }
                 } else if message.is_opaque() {
                     // Whether it is in the sender's window is not known.
                     self.forget();
@@ -509,8 +516,9 @@ impl Parser {
 
     /// What was compressed before is not known any more.
     fn forget(&mut self) {
-        if let Some(inflater) = &mut self.inflater {
-            inflater.forget();
+        match &mut self.inflater {
+            Some(inflater) => inflater.forget(),
+            None => self.forgot = true,
         }
     }
 }

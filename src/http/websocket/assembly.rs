@@ -188,8 +188,10 @@ impl Assembly {
         {
             let (size, data) = (&mut self.size, &mut self.data);
             let mut each = |piece: &[u8]| keep_of(size, data, keep, piece);
-            if inflater.end(&mut each).is_err() {
-                self.give_up(inflater);
+            match inflater.end(&mut each) {
+                Ok(true) => {}
+                Ok(false) => self.coding = Coding::Opaque,
+                Err(_) => self.give_up(inflater),
             }
         }
     }

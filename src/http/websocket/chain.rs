@@ -29,6 +29,9 @@ const ENDING: u32 = 7;
 /// What text is worth at most.
 const TEXT: u32 = 16;
 
+/// What a first frame must be worth that needs nobody to vouch for it.
+pub(super) const ALONE: u32 = 26;
+
 /// Frames that follow each other without a fault.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Chain {
@@ -159,7 +162,7 @@ impl Chain {
             }
             self.frames += 1;
             self.at = end;
-            if self.frames == 1 {
+            if self.frames == 1 && self.evidence.bits < ALONE {
                 self.sure = end;
             }
         }

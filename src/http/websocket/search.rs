@@ -1,13 +1,13 @@
 //! Finding frames where framing was lost, or never known: pieces of a stream are
 //! held from where a [`Chain`] of frames may begin until there is enough of it.
 //!
-//! The first frame only vouches for the others. Where a piece begins inside a
-//! frame, two bytes that look like a header and whose length happens to end
-//! with the frame are not that rare (some 1 in 5,000), and its message would be
-//! made up.
+//! The first frame only vouches for the others, unless it is a text that does it
+//! alone. Where a piece begins inside a frame, two bytes that look like a header
+//! and whose length happens to end with the frame are not that rare (some 1 in
+//! 10,000), and its message would be made up.
 
 use super::Sender;
-use super::chain::{Chain, Evidence, is_whole, may_begin};
+use super::chain::{ALONE, Chain, Evidence, is_whole, may_begin};
 
 /// Pieces among what is held at whose starts frames are looked for.
 const STARTS: usize = 1024;
@@ -16,11 +16,9 @@ const STARTS: usize = 1024;
 /// frames began is looked through again from its next piece on.
 const WORK: usize = 4096;
 
-/// Frames in a row that convince where there are frames ...
+/// Frames in a row that convince where there are frames; fewer must be worth
+/// [`ALONE`], as two that are pieces each are.
 const ENOUGH: u32 = 3;
-
-/// ... and what fewer of them must be worth: two that are pieces each.
-const ENOUGH_BITS: u32 = 26;
 
 /// Where pieces began in what somebody else holds, and the frames in it.
 #[derive(Debug, Default)]
@@ -135,8 +133,7 @@ impl Frames {
     pub fn sure(&self) -> Option<usize> {
         let chain = self.chain.as_ref()?;
         let worth = chain.evidence;
-        let few = worth.frames >= 2 && worth.bits >= ENOUGH_BITS;
-        (few || chain.frames >= ENOUGH).then_some(chain.sure)
+        (worth.bits >= ALONE || chain.frames >= ENOUGH).then_some(chain.sure)
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -26,6 +26,9 @@ const HEADER: u32 = 6;
 /// What at most the end of a frame is worth that is a piece's end too.
 const ENDING: u32 = 7;
 
+/// Bytes of a text that a number is not taken for.
+const LEGIBLE: usize = 4;
+
 /// What text is worth at most.
 const TEXT: u32 = 16;
 
@@ -56,11 +59,11 @@ pub struct Evidence {
     pub bits: u32,
     /// Whether they are masked; `None` while there is no frame.
     pub masked: Option<bool>,
-    /// The masks, one upon the other.
-    any_mask: u32,
-    first_mask: u32,
-    /// They are not all the same.
-    masks_differ: bool,
+    /// The masks, one upon the other, and the last of them.
+    all_masks: u32,
+    last_mask: Option<u32>,
+    /// Frames with another mask than the one before.
+    fresh: u32,
     /// Printable texts, and bytes in them.
     texts: u32,
     text_bytes: u64,
@@ -73,9 +76,9 @@ impl Evidence {
     /// something in its place, it is the same each time or a text.
     pub fn is_masked_at_random(&self) -> bool {
         self.masked == Some(true)
-            && self.frames > 0
-            && self.any_mask & 0x8080_8080 != 0
-            && (self.frames == 1 || self.masks_differ)
+            && self.fresh > 0
+            && self.all_masks & 0x8080_8080 != 0
+            && (self.frames == 1 || self.fresh > 1)
     }
 
     /// Three texts and nothing but texts.
@@ -83,13 +86,26 @@ impl Evidence {
         self.texts >= 3 && self.text_bytes >= 16 && self.others == 0
     }
 
-    fn mask(&mut self, mask: [u8; 4]) {
-        let mask = u32::from_be_bytes(mask);
-        if self.frames == 0 {
-            self.first_mask = mask;
+    /// Takes a frame that is no fragment: its mask, of how many bytes its
+    /// text is if it is one that can be read, what else it is worth.
+    fn frame(&mut self, header: &Header, text: Option<usize>, worth: u32) {
+        let mask = header.mask.map(u32::from_be_bytes);
+        let fresh = mask.is_none() || mask != self.last_mask;
+        self.last_mask = mask;
+        self.all_masks |= mask.unwrap_or_default();
+        self.fresh += u32::from(fresh);
+        let text = text.unwrap_or_default();
+        if text >= LEGIBLE {
+            self.texts += 1;
+            self.text_bytes += text as u64;
+        } else if text == 0 && !header.is_control() && header.length > 0 {
+            self.others += 1;
         }
-        self.masks_differ |= mask != self.first_mask;
-        self.any_mask |= mask;
+        // A run of the same bytes can be a row of the same frames.
+        if fresh || text > 0 {
+            self.frames += 1;
+            self.bits += worth + TEXT.min(text as u32);
+        }
     }
 }
 
@@ -141,22 +157,8 @@ impl Chain {
             let end = self.at + header.size + length;
             self.evidence.masked = Some(masked);
             if header.fin && !continues {
-                if let Some(mask) = header.mask {
-                    self.evidence.mask(mask);
-                }
-                let text = if header.opcode == 1 { text } else { None };
-                match text {
-                    Some(n) => {
-                        self.evidence.texts += u32::from(n > 0);
-                        self.evidence.text_bytes += n as u64;
-                        self.evidence.bits += TEXT.min(n as u32);
-                    }
-                    None if header.is_control() => {}
-                    None => self.evidence.others += 1,
-                }
-                self.evidence.frames += 1;
-                self.evidence.bits +=
-                    HEADER + ending(base + self.at, base + end, held.len(), starts);
+                let ending = ending(base + self.at, base + end, held.len(), starts);
+                self.evidence.frame(&header, text, HEADER + ending);
             } else if !header.is_control() {
                 self.evidence.others += 1;
             }

@@ -68,6 +68,8 @@ pub(super) struct Conversation {
     pub(super) framed: u32,
     /// Frames of a WebSocket before recognition.
     pub(super) late: Option<Box<Late>>,
+    /// It was one already when it was joined.
+    pub(super) joined_websocket: bool,
     pub(super) ordinal: u64,
     /// The exchange after which the connection became something else.
     pub(super) tunnel: Option<u64>,
@@ -130,6 +132,7 @@ impl Conversation {
             anew: false,
             framed: 0,
             late: None,
+            joined_websocket: false,
             ordinal: 0,
             tunnel: None,
             wire_given: false,

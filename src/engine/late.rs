@@ -147,6 +147,7 @@ impl Conversation {
             }
         }
         self.recognise(core, client);
+        self.joined_websocket = true;
         let mut items = [0, 1].map(|at: usize| sides[at].store.items().peekable());
         let first = items.iter_mut().filter_map(|i| i.peek());
         let Some(origin) = first.map(|item| item.origin).min_by_key(|o| o.time) else {

@@ -75,9 +75,14 @@ function client() {
   };
   socket.on("open", () => {
     if (process.env.HOLD === undefined) return go();
-    expected += 1;
-    send("before", false);
-    socket.once("message", () => {
+    expected += 5;
+    for (let n = 0; n < 5; n++) {
+      send(JSON.stringify({ n: -n, what: "one of many small messages" }), false);
+    }
+    let held = 5;
+    socket.on("message", () => {
+      held -= 1;
+      if (held !== 0) return;
       console.log("held");
       process.stdin.once("data", () => {
         process.stdin.destroy();

@@ -212,7 +212,8 @@ fn long_messages_are_recognised_too() {
         let rig = feed(&turns, Receive, 0, 16384);
         assert_eq!(rig.lines().len(), 1, "{size}");
         let missed = 30 - messages(&rig).len() + 1;
-        assert!(missed <= 18, "{size}: {missed}");
+        let most = if size > 256 << 10 { 8 } else { 2 };
+        assert!(missed <= most, "{size}: {missed}");
     }
 }
 
@@ -305,14 +306,17 @@ fn http_is_found_after_what_looked_like_frames() {
     assert!(messages(&rig).is_empty());
 }
 
+/// Who sends what.
+type Pieces = Vec<(Direction, Vec<u8>)>;
+
 /// What programs say to each other in other protocols, some of it made so that
 /// it looks like frames as much as it can.
-fn others() -> Vec<(&'static str, Vec<(Direction, Vec<u8>)>)> {
+fn others() -> Vec<(&'static str, Pieces)> {
     let mut all = Vec::new();
-    let mut add = |name, turns: Vec<(Direction, Vec<u8>)>| all.push((name, turns));
+    let mut add = |name, turns: Pieces| all.push((name, turns));
     let many = |ask: &dyn Fn(u8) -> Vec<u8>, answer: &dyn Fn(u8) -> Vec<u8>| {
         let both = |n| [(Send, ask(n)), (Receive, answer(n))];
-        (0..100).flat_map(both).collect::<Vec<_>>()
+        (0..100).flat_map(both).collect::<Pieces>()
     };
     let mqtt = |n: u8| [&b"\x82\x0a\x00"[..], &[n], b"\x00\x05topic\x01"].concat();
     add("MQTT subscribe", many(&mqtt, &|n| vec![0x90, 3, 0, n, 1]));
@@ -434,26 +438,70 @@ fn other_protocols_are_not_taken_for_it() {
 /// often do.
 #[test]
 fn chance_is_not_taken_for_it() {
-    let mut state = 1u64;
-    let mut random = move || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 16) as u32
-    };
+    let mut random = numbers(1);
     for _ in 0..300 {
         let mut rig = joined();
         let longest = 1 + random() % 200;
         for _ in 0..200 {
             let length = 1 + random() % longest;
             let mut bytes: Vec<u8> = (0..length).map(|_| random() as u8).collect();
-            if random() % 2 == 0 {
-                bytes[0] = [0x81, 0x82, 0x89, 0x8a, 0xc1][random() as usize % 5];
+            if random().is_multiple_of(2) {
+                bytes[0] = [0x81, 0x82, 0x89, 0x8a, 0xc1][random() % 5];
             }
-            let direction = if random() % 2 == 0 { Send } else { Receive };
+            let direction = [Send, Receive][random() % 2];
             rig.bytes(direction, &bytes);
         }
         rig.finish();
         assert!(messages(&rig).is_empty());
     }
+}
+
+/// Numbers that are the same in every run.
+fn numbers(mut state: u64) -> impl FnMut() -> usize {
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as usize
+    }
+}
+
+/// Joined anywhere, cut anywhere, with losses that are known and others.
+#[test]
+fn of_what_is_left_nothing_is_made_up() {
+    let mut random = numbers(0x9e37_79b9_7f4a_7c15);
+    let mut complete = 0;
+    for _ in 0..150 {
+        let turns: Vec<_> = (0..3).flat_map(|_| chat()).collect();
+        let turns = &turns[random() % 20..];
+        let longest = [4, 30, 300][random() % 3];
+        let mut rig = joined();
+        for (number, (by_client, first, payload)) in turns.iter().enumerate() {
+            let direction = if *by_client { Receive } else { Send };
+            let frame = frame(*first, *by_client, payload, number as u32);
+            let mut rest = &frame[..];
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(rest.len().min(1 + random() % longest));
+                rest = after;
+                match random() % 60 {
+                    0 => rig.lose(direction, piece.len() as u64),
+                    1 => rig.skip(direction, piece.len() as u64),
+                    _ => rig.bytes(direction, piece),
+                }
+            }
+            rig.wait((random() % 300) as u64);
+        }
+        rig.close(false);
+        rig.finish();
+        for (by_client, way) in [(true, Receive), (false, Send)] {
+            let should = told(turns, by_client, way);
+            for is in shown(&rig, way) {
+                // An empty one has nothing that could be wrong.
+                let whole = is.contains(" complete ") && !is.ends_with(' ');
+                assert!(!whole || should.contains(&is), "{is:?}");
+                complete += usize::from(whole);
+            }
+        }
+    }
+    assert!(complete > 2000, "{complete}");
 }

@@ -45,6 +45,8 @@ pub(super) struct Chain {
     pub(super) sure: usize,
     /// All frames.
     pub(super) frames: u32,
+    /// The end of the last one has not come: it is too long to be held.
+    long: bool,
     /// Whether a message is in fragments, once that is known.
     within: Option<bool>,
     pub(super) evidence: Evidence,
@@ -120,6 +122,14 @@ impl Chain {
         sender: Option<Sender>,
         deflate: bool,
     ) -> bool {
+        let end = base + self.at;
+        if self.long && end <= held.len() {
+            self.long = false;
+            let piece = |at: usize| starts.binary_search_by_key(&at, |(start, _)| *start);
+            if end == held.len() || piece(end).is_ok() {
+                self.evidence.bits += ENDING - 2;
+            }
+        }
         let rest = |at: usize| held.get(base + at..).filter(|rest| !rest.is_empty());
         while let Some(rest) = rest(self.at) {
             if !may_begin(rest, sender, deflate) {
@@ -163,6 +173,7 @@ impl Chain {
                 self.evidence.others += 1;
             }
             self.frames += 1;
+            self.long = payload.is_none();
             self.at = end;
             if self.frames == 1 && self.evidence.bits < ALONE {
                 self.sure = end;

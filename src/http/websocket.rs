@@ -370,6 +370,11 @@ impl Parser {
                 };
                 n
             }
+            State::Searching if bytes.len() > self.room => {
+                let passed = self.search.lost() + bytes.len() as u64;
+                self.unframed = self.unframed.saturating_add(passed);
+                bytes.len()
+            }
             State::Searching => {
                 let (found, passed) =
                     self.search

@@ -469,6 +469,25 @@ fn frames_are_found_again_after_a_hole_of_unknown_frames() {
 }
 
 #[test]
+fn without_room_no_frames_are_looked_for() {
+    let mut parser = Parser::new(Sender::Server, None, 100);
+    parser.lost(1);
+    parser.set_room(10);
+    let mut all = Vec::new();
+    take(&mut parser, b"\x81\x03one", &mut all);
+    take(
+        &mut parser,
+        &[0x82, 0x7e, 0x10, 0x00, 1, 2, 3, 4, 5, 6, 7],
+        &mut all,
+    );
+    assert_eq!((parser.unframed(), all.len()), (16, 0));
+    for text in [b"\x81\x03two", b"\x81\x03six", b"\x81\x03ten"] {
+        take(&mut parser, text, &mut all);
+    }
+    assert_eq!(all.len(), 2);
+}
+
+#[test]
 fn what_is_no_frame_is_counted() {
     let mut parser = Parser::new(Sender::Server, None, 100);
     let mut all = Vec::new();

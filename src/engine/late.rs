@@ -13,7 +13,7 @@ use super::side::{State, Store, Tunnel};
 use super::websocket::Input;
 use crate::event::Direction;
 use crate::exchange::Upgrade;
-use crate::flow::{Item, Piece};
+use crate::flow::{Item, Origin, Piece};
 use crate::http::websocket::{Evidence, Frames};
 
 /// What both directions together must be worth: as rare as one in 2^38 ...
@@ -104,7 +104,7 @@ impl Conversation {
         }
         late.charged = cost;
         match late.client() {
-            Some(client) => self.begin_late_websocket(core, client),
+            Some(client) => self.begin_late_websocket(core, client, item.origin),
             None => Ok(false),
         }
     }
@@ -124,7 +124,14 @@ impl Conversation {
         }
     }
 
-    fn begin_late_websocket(&mut self, core: &mut Core, client: Direction) -> io::Result<bool> {
+    /// It is one, with the client's messages going in `client`; `now` is the
+    /// origin of the last piece.
+    fn begin_late_websocket(
+        &mut self,
+        core: &mut Core,
+        client: Direction,
+        now: Origin<'_>,
+    ) -> io::Result<bool> {
         let both = [client, client.other()];
         let searches = both.iter().all(|d| {
             let state = &self.side(*d).state;
@@ -150,9 +157,9 @@ impl Conversation {
         self.joined_websocket = true;
         let mut items = [0, 1].map(|at: usize| sides[at].store.items().peekable());
         let first = items.iter_mut().filter_map(|i| i.peek());
-        let Some(origin) = first.map(|item| item.origin).min_by_key(|o| o.time) else {
-            return Ok(false);
-        };
+        // In the midst of a long frame nothing is held.
+        let origin = first.map(|item| item.origin).min_by_key(|o| o.time);
+        let origin = origin.unwrap_or(now);
         let mut open = self.new_open(&origin);
         open.request_done = true;
         open.response_done = true;

@@ -217,6 +217,22 @@ fn long_messages_are_recognised_too() {
     }
 }
 
+/// What is recognised where nothing is held is read from the next frame on.
+#[test]
+fn it_may_be_recognised_within_a_long_message() {
+    let mut rig = joined();
+    for n in 0..9 {
+        let frame = frame(0x82, true, &vec![n; 300_000], n.into());
+        frame.chunks(65_536).for_each(|piece| rig.send(piece));
+        let back = super::late::frame(0x82, false, &vec![n; 300_000], 0);
+        back.chunks(65_536).for_each(|piece| rig.receive(piece));
+    }
+    rig.send(HELLO);
+    rig.finish();
+    assert!(messages(&rig).len() > 8, "{:?}", messages(&rig).len());
+    assert!(messages(&rig).iter().any(|m| m.ends_with("Hello")));
+}
+
 #[test]
 fn texts_of_the_server_alone_are_enough() {
     let mut rig = joined();

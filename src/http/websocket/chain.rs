@@ -95,18 +95,19 @@ impl Evidence {
         let fresh = mask.is_none() || mask != self.last_mask;
         self.last_mask = mask;
         self.all_masks |= mask.unwrap_or_default();
-        self.fresh += u32::from(fresh);
+        self.fresh = self.fresh.saturating_add(u32::from(fresh));
         let text = text.unwrap_or_default();
         if text >= LEGIBLE {
-            self.texts += 1;
-            self.text_bytes += text as u64;
+            self.texts = self.texts.saturating_add(1);
+            self.text_bytes = self.text_bytes.saturating_add(text as u64);
         } else if text == 0 && !header.is_control() && header.length > 0 {
-            self.others += 1;
+            self.others = self.others.saturating_add(1);
         }
         // A run of the same bytes can be a row of the same frames.
         if fresh || text > 0 {
-            self.frames += 1;
-            self.bits += worth + TEXT.min(text as u32);
+            self.frames = self.frames.saturating_add(1);
+            let text = TEXT.min(u32::try_from(text).unwrap_or(TEXT));
+            self.bits = self.bits.saturating_add(worth + text);
         }
     }
 }
@@ -127,7 +128,7 @@ impl Chain {
             self.long = false;
             let piece = |at: usize| starts.binary_search_by_key(&at, |(start, _)| *start);
             if end == held.len() || piece(end).is_ok() {
-                self.evidence.bits += ENDING - 2;
+                self.evidence.bits = self.evidence.bits.saturating_add(ENDING - 2);
             }
         }
         let rest = |at: usize| held.get(base + at..).filter(|rest| !rest.is_empty());
@@ -170,9 +171,9 @@ impl Chain {
                 let ending = ending(base + self.at, base + end, held.len(), starts);
                 self.evidence.frame(&header, text, HEADER + ending);
             } else if !header.is_control() {
-                self.evidence.others += 1;
+                self.evidence.others = self.evidence.others.saturating_add(1);
             }
-            self.frames += 1;
+            self.frames = self.frames.saturating_add(1);
             self.long = payload.is_none();
             self.at = end;
             if self.frames == 1 && self.evidence.bits < ALONE {

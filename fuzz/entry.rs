@@ -69,6 +69,20 @@ const PIECES: &[&[u8]] = &[
     b"GET ",
 ];
 
+/// Frames of a WebSocket: of a client, then of a server.
+const FRAMES: &[&[u8]] = &[
+    b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",
+    b"\x81\x84\x91\x02\xf0\x07\xf5\x6d\x9e\x62",
+    b"\x8a\x80\x01\x80\x02\x03",
+    b"\xc1\x81\x99\x01\x02\x03\x99",
+    b"\x81\x12a text of a server",
+    b"\x89\x00",
+    b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00",
+    b"\x82\x7f\0\0\0\0\0\x08\0\0",
+    b"\x01\x03Hel",
+    b"\x88\x02\x03\xe8",
+];
+
 /// Checks what comes out.
 #[derive(Default)]
 struct Checked {
@@ -301,7 +315,12 @@ pub fn websocket(data: &[u8]) {
     } else {
         Sender::Client
     };
-    let mut parser = websocket::Parser::new(sender, deflate, KEEP);
+    let mut parser = if flags & 8 == 0 {
+        websocket::Parser::new(sender, deflate, KEEP)
+    } else {
+        let skip = (flags & 16 != 0).then_some(u64::from(flags >> 5));
+        websocket::Parser::joined(sender, skip, KEEP)
+    };
     let mut seen = 0;
     let mut read = |parser: &mut websocket::Parser, mut bytes: &[u8]| {
         while let Some(message) = parser.next(&mut bytes) {
@@ -364,7 +383,11 @@ pub fn engine(data: &[u8]) {
                 };
                 (piece.get(..len).unwrap_or(piece), 0, 0)
             }
-            170..=189 => (&raw, 0, 0),
+            170..=179 => (&raw, 0, 0),
+            180..=189 => {
+                let frame = FRAMES.get(usize::from(which) % FRAMES.len()).copied();
+                (frame.unwrap_or_default(), 0, 0)
+            }
             190..=199 => (b"x", u64::from(which), 0),
             200..=219 => (b"GET /8 HTTP/1.1\r\n\r\n", 0, i64::from(which) - 128),
             220 => (b"y", 0, i64::MAX / 2),

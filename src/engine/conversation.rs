@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::TlsFlows;
 use super::core::Core;
 use super::h2::H2;
+use super::late::Late;
 use super::open::Open;
 use super::side::{Body, Side, State, Tunnel, Waiting};
 use crate::event::{ConnectionInfo, Direction, MissingReason, Source, Timestamp};
@@ -65,6 +66,10 @@ pub(super) struct Conversation {
     pub(super) anew: bool,
     /// Events before recognition that look like frames of HTTP/2.
     pub(super) framed: u32,
+    /// Frames of a WebSocket before recognition.
+    pub(super) late: Option<Box<Late>>,
+    /// It was one already when it was joined.
+    pub(super) joined_websocket: bool,
     pub(super) ordinal: u64,
     /// The exchange after which the connection became something else.
     pub(super) tunnel: Option<u64>,
@@ -126,6 +131,8 @@ impl Conversation {
             h2: None,
             anew: false,
             framed: 0,
+            late: None,
+            joined_websocket: false,
             ordinal: 0,
             tunnel: None,
             wire_given: false,
@@ -435,6 +442,7 @@ impl Conversation {
         if protocol != Protocol::Tls || core.config.tls_flows == TlsFlows::No {
             self.mute_capture(core);
         }
+        self.drop_late(core);
         for side in &mut self.sides {
             core.budget.give(std::mem::take(&mut side.charged));
             side.store = Default::default();
@@ -462,6 +470,7 @@ impl Conversation {
             return;
         }
         self.protocol = Protocol::Http1;
+        self.drop_late(core);
         self.requests = Some(requests);
         core.stats.http_connections += 1;
         self.number = core.number(self.info.number);
@@ -540,6 +549,7 @@ impl Conversation {
         } else {
             self.give_all_ends(core, offsets, origin, ending == Ending::Open)?;
         }
+        self.drop_late(core);
         for side in &mut self.sides {
             core.budget.give(std::mem::take(&mut side.charged));
         }

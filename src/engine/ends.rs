@@ -138,6 +138,7 @@ impl Conversation {
         length: u64,
         reason: MissingReason,
     ) -> io::Result<()> {
+        self.late_gap(direction);
         let side = self.side(direction);
         let mut store = std::mem::take(&mut side.store);
         let in_head = matches!(side.state, State::Head) && !store.is_empty();

@@ -16,6 +16,7 @@ mod core;
 mod ends;
 mod flows;
 mod h2;
+mod late;
 mod messages;
 mod open;
 mod pairing;

@@ -90,6 +90,7 @@ impl Conversation {
         if unknown && h2::looks_framed(cur.rest()) {
             self.framed += 1;
         }
+        let whole = cur.item(usize::MAX);
         while !cur.rest().is_empty() {
             let item = cur.item(STRIDE);
             let n = match item.piece {
@@ -108,12 +109,16 @@ impl Conversation {
             }
         }
         if self.protocol == Protocol::Unknown {
+            if self.join_websocket(core, direction, &whole)? {
+                return Ok(());
+            }
             let (a, b) = (
                 self.side(Direction::Send).looked,
                 self.side(Direction::Receive).looked,
             );
             let both = a.min(b) >= 1024 && a + b >= LOOK_BOTH;
-            let framed = self.framed >= FRAMED && a + b < LOOK_FRAMED;
+            let framed = self.framed >= FRAMED && a + b < LOOK_FRAMED
+                || self.late.as_ref().is_some_and(|late| late.is_promising()) && a + b < LOOK_ONE;
             if !framed && (both || a + b >= LOOK_ONE) {
                 self.mute(core, Protocol::Other);
             }

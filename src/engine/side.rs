@@ -143,12 +143,17 @@ impl Store {
     }
 
     /// Calls `each` for every piece in order.
-    pub(super) fn replay<F, E>(&self, mut each: F) -> Result<(), E>
+    pub(super) fn replay<F, E>(&self, each: F) -> Result<(), E>
     where
         F: FnMut(Item<'_>) -> Result<(), E>,
     {
+        self.items().try_for_each(each)
+    }
+
+    /// The pieces in order.
+    pub(super) fn items(&self) -> impl Iterator<Item = Item<'_>> {
         let mut rest = self.bytes.as_slice();
-        for segment in &self.segments {
+        self.segments.iter().map(move |segment| {
             let piece = match segment.content {
                 Content::Bytes(len) => {
                     let (bytes, after) = rest.split_at(len.min(rest.len()));
@@ -158,13 +163,12 @@ impl Store {
                 Content::Gap { length, reason } => Piece::Gap { length, reason },
                 Content::End => Piece::End,
             };
-            each(Item {
+            Item {
                 offset: segment.offset,
                 origin: segment.origin.get(),
                 piece,
-            })?;
-        }
-        Ok(())
+            }
+        })
     }
 
     /// Forgets the first `n` bytes.

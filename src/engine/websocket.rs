@@ -38,24 +38,34 @@ pub(super) struct WebSocket {
 }
 
 impl WebSocket {
+    /// One that was begun before; how far away the next frame is in each
+    /// direction, if that is known.
+    fn joined(core: &Core, exchange: &Exchange, first: [Option<u64>; 2]) -> Self {
+        let parser = |direction: Direction| {
+            let skip = first.get(direction.index()).copied().flatten();
+            Parser::joined(sender(exchange, direction), skip, core.config.max_body)
+        };
+        Self::with([Direction::Send, Direction::Receive].map(parser))
+    }
+
     fn new(core: &Core, exchange: &Exchange) -> Self {
         let deflate = exchange.response.as_ref().and_then(|response| {
             Deflate::negotiated(response.headers.get_all("Sec-WebSocket-Extensions"))
         });
         let parser = |direction: Direction| {
-            let sender = if direction == exchange.role.request_direction() {
-                Sender::Client
-            } else {
-                Sender::Server
-            };
+            let sender = sender(exchange, direction);
             let mut parser = Parser::new(sender, deflate, core.config.max_body);
             // What went by before is unknown.
             let before = exchange.tunnel_bytes.get(direction.index());
             parser.lost(before.copied().unwrap_or_default());
             parser
         };
+        Self::with([Direction::Send, Direction::Receive].map(parser))
+    }
+
+    fn with(parsers: [Parser; 2]) -> Self {
         Self {
-            parsers: [Direction::Send, Direction::Receive].map(parser),
+            parsers,
             reasons: [None; 2],
             unframed: [0; 2],
             number: 0,
@@ -77,6 +87,7 @@ impl WebSocket {
             return Ok(());
         };
         parser.set_room(core.budget.room());
+        parser.set_stamp(time.0);
         let mut bytes: &[u8] = &[];
         match input {
             Input::Bytes(new) => bytes = new,
@@ -97,7 +108,7 @@ impl WebSocket {
                 &Message {
                     number: self.number,
                     direction,
-                    time,
+                    time: Timestamp(message.stamp),
                     kind: kind(message.kind),
                     size: message.size,
                     wire_size: message.wire_size,
@@ -152,6 +163,24 @@ impl Open {
         core.upgraded(&self.exchange)
     }
 
+    /// Frames were recognised: its messages are read if anybody wants them.
+    /// `first` is how far away the next frame is in each direction, as it is
+    /// shown, if that is known.
+    pub(super) fn join_websocket(
+        &mut self,
+        core: &mut Core,
+        first: [Option<u64>; 2],
+    ) -> io::Result<()> {
+        self.judge(core, true);
+        if !core.wants.messages || self.verdict != Verdict::Keep {
+            return Ok(());
+        }
+        let socket = WebSocket::joined(core, &self.exchange, first);
+        self.websocket = Some(Box::new(socket));
+        self.exchange.messages = Some([0; 2]);
+        core.upgraded(&self.exchange)
+    }
+
     /// Takes what comes next in `direction`, as it is shown.
     pub(super) fn websocket_input(
         &mut self,
@@ -183,6 +212,15 @@ impl Open {
         {
             parser.lost(u64::MAX);
         }
+    }
+}
+
+/// Whose messages go in a direction.
+fn sender(exchange: &Exchange, direction: Direction) -> Sender {
+    if direction == exchange.role.request_direction() {
+        Sender::Client
+    } else {
+        Sender::Server
     }
 }
 

@@ -231,6 +231,7 @@ impl Conversation {
                 role: self.role(),
                 anew: self.anew,
             }),
+            websocket: self.joined_websocket.then(|| self.role()),
             content,
         })
     }

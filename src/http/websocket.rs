@@ -5,6 +5,7 @@
 //! that come, and only up to a limit; the rest of a message is counted.
 
 mod assembly;
+mod chain;
 mod extensions;
 mod frame;
 mod inflate;
@@ -13,10 +14,12 @@ mod search;
 use std::collections::VecDeque;
 
 use self::assembly::Assembly;
+pub use self::chain::Evidence;
 pub use self::extensions::Deflate;
 use self::frame::{CONTINUATION, HEADER_LIMIT, Header};
 use self::inflate::Inflater;
-use self::search::Search;
+pub use self::search::Frames;
+use self::search::{Found, Search};
 use crate::exchange::BodyState;
 
 /// Whose messages a direction carries. Those of the client are masked.
@@ -96,6 +99,8 @@ pub struct Message<'a> {
     pub lost: u64,
     /// What became of it.
     pub state: BodyState,
+    /// That of the piece in which it ended ([`Parser::set_stamp`]).
+    pub stamp: u64,
 }
 
 impl<'a> Message<'a> {
@@ -120,6 +125,8 @@ enum State {
     Header,
     /// So many bytes of this frame's payload are still to come.
     Payload(Header, u64),
+    /// So many bytes are passed over before the next header.
+    Skip(u64),
     /// Framing is lost.
     Searching,
 }
@@ -157,10 +164,13 @@ pub struct Parser {
     deflate: bool,
     alone: bool,
     inflater: Option<Inflater>,
+    /// Compressed messages may have been missed.
+    forgot: bool,
     search: Search,
     /// Found by the search and still to be parsed, from there on.
-    replay: (Vec<u8>, usize),
+    replay: (Found, usize),
     unframed: u64,
+    stamp: u64,
 }
 
 impl Parser {
@@ -187,10 +197,30 @@ impl Parser {
                 Sender::Server => deflate.server_alone,
             }),
             inflater: None,
+            forgot: false,
             search: Search::default(),
             replay: Default::default(),
             unframed: 0,
+            stamp: 0,
         }
+    }
+
+    /// A parser of what was begun before: nothing is known of what the ends
+    /// agreed upon. The first frame is `skip` bytes away; without that, frames
+    /// are looked for.
+    #[must_use]
+    pub fn joined(sender: Sender, skip: Option<u64>, keep: u64) -> Self {
+        let deflate = Some(Deflate::default());
+        Self {
+            state: skip.map_or(State::Searching, State::Skip),
+            forgot: true,
+            ..Self::new(sender, deflate, keep)
+        }
+    }
+
+    /// What is noted of the next input's messages: its time.
+    pub fn set_stamp(&mut self, stamp: u64) {
+        self.stamp = stamp;
     }
 
     /// Bounds what may be held from here on, whatever is wanted.
@@ -208,24 +238,43 @@ impl Parser {
             self.spare = self.done.pop_front().filter(Assembly::is_small);
         }
         while self.done.is_empty() {
-            if self.replay.0.is_empty() {
+            if self.replay.0.bytes.is_empty() {
                 if input.is_empty() {
                     return None;
                 }
                 let taken = self.step(input);
                 *input = input.get(taken..).unwrap_or_default();
             } else {
-                let (bytes, at) = std::mem::take(&mut self.replay);
-                let rest = bytes.get(at..).unwrap_or_default();
-                let all = rest.len();
-                let taken = self.step(rest);
-                if taken < all {
-                    self.replay = (bytes, at + taken);
-                }
+                self.again();
             }
         }
         self.lent = true;
         self.done.front().map(Assembly::message)
+    }
+
+    /// Takes some of what is to be parsed once more: not beyond its piece.
+    fn again(&mut self) {
+        let (found, at) = std::mem::take(&mut self.replay);
+        let next = found.starts.partition_point(|(start, _)| *start <= at);
+        let end = found.starts.get(next).map_or(found.bytes.len(), |s| s.0);
+        let now = self.stamp;
+        let this = next.checked_sub(1).and_then(|this| found.starts.get(this));
+        self.stamp = this.map_or(now, |(_, stamp)| *stamp);
+        let at = at + self.step(found.bytes.get(at..end).unwrap_or_default());
+        self.stamp = now;
+        if at < found.bytes.len() {
+            // Where the frames ended too early, others may have been found.
+            if self.replay.0.bytes.is_empty() {
+                self.replay = (found, at);
+            } else {
+                let rest = found.bytes.get(at..).unwrap_or_default();
+                let added = self.replay.0.bytes.len();
+                self.replay.0.bytes.extend_from_slice(rest);
+                let starts = found.starts.iter().filter(|(start, _)| *start >= at);
+                let starts = starts.map(|(start, stamp)| (start - at + added, *stamp));
+                self.replay.0.starts.extend(starts);
+            }
+        }
     }
 
     /// `n` bytes are missing here. If they all are of one frame's payload,
@@ -236,7 +285,8 @@ impl Parser {
             return;
         }
         match &mut self.state {
-            State::Payload(header, left) if *left >= n && self.replay.0.is_empty() => {
+            State::Skip(left) if *left >= n => *left -= n,
+            State::Payload(header, left) if *left >= n && self.replay.0.bytes.is_empty() => {
                 *left -= n;
                 let (header, left) = (*header, *left);
                 let target = if header.is_control() {
@@ -282,9 +332,9 @@ impl Parser {
             .chain(&self.done)
             .map(Assembly::memory)
             .sum::<usize>()
-            + self.replay.0.capacity()
+            + self.replay.0.memory()
             + self.search.memory()
-            + self.inflater.as_ref().map_or(0, |_| inflate::MEMORY)
+            + self.inflater.as_ref().map_or(0, Inflater::memory)
     }
 
     /// Takes some of `bytes`, which are not empty, and says how many.
@@ -311,12 +361,31 @@ impl Parser {
                 }
                 n
             }
+            State::Skip(left) => {
+                let n = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                self.unframed = self.unframed.saturating_add(n as u64);
+                self.state = match left - n as u64 {
+                    0 => State::Header,
+                    left => State::Skip(left),
+                };
+                n
+            }
+            State::Searching if bytes.len() > self.room => {
+                let passed = self.search.lost() + bytes.len() as u64;
+                self.unframed = self.unframed.saturating_add(passed);
+                bytes.len()
+            }
             State::Searching => {
-                let (found, passed) = self.search.push(bytes, self.sender, self.deflate);
+                let (found, passed) =
+                    self.search
+                        .push(bytes, self.stamp, self.sender, self.deflate);
                 self.unframed = self.unframed.saturating_add(passed);
                 if let Some(found) = found {
+                    self.state = match found.skip {
+                        0 => State::Header,
+                        left => State::Skip(left),
+                    };
                     self.replay = (found, 0);
-                    self.state = State::Header;
                 }
                 bytes.len()
             }
@@ -381,8 +450,11 @@ impl Parser {
                 let mut message = self.spare.take().unwrap_or_default();
                 message.begin(&header, self.deflate);
                 if message.is_deflate() && self.room >= inflate::MEMORY {
-                    self.inflater
-                        .get_or_insert_with(|| Inflater::new(self.alone));
+                    let inflater = &mut self.inflater;
+                    let inflater = inflater.get_or_insert_with(|| Inflater::new(self.alone));
+                    if std::mem::take(&mut self.forgot) {
+                        inflater.forget();
+                    }
                 } else if message.is_opaque() {
                     // Whether it is in the sender's window is not known.
                     self.forget();
@@ -402,11 +474,20 @@ impl Parser {
         self.state = State::Header;
         if header.is_control() {
             self.done.extend(self.control.take());
+            self.stamped();
         } else if header.fin
             && let Some(mut message) = self.data.take()
         {
             message.end(self.keep, &mut self.inflater);
             self.done.push_back(message);
+            self.stamped();
+        }
+    }
+
+    /// The last message that is done is so by now.
+    fn stamped(&mut self) {
+        if let Some(message) = self.done.back_mut() {
+            message.stamp = self.stamp;
         }
     }
 
@@ -415,6 +496,7 @@ impl Parser {
         if let Some(mut message) = self.data.take() {
             message.tear();
             self.done.push_back(message);
+            self.stamped();
             self.forget();
         }
     }
@@ -423,11 +505,12 @@ impl Parser {
         if let Some(mut message) = self.control.take() {
             message.tear();
             self.done.push_back(message);
+            self.stamped();
         }
         self.give_torn();
         self.forget();
         let (replay, at) = std::mem::take(&mut self.replay);
-        let held = self.head_len + replay.len().saturating_sub(at);
+        let held = self.head_len + replay.bytes.len().saturating_sub(at);
         self.head_len = 0;
         self.unframed = self
             .unframed
@@ -438,8 +521,9 @@ impl Parser {
 
     /// What was compressed before is not known any more.
     fn forget(&mut self) {
-        if let Some(inflater) = &mut self.inflater {
-            inflater.forget();
+        match &mut self.inflater {
+            Some(inflater) => inflater.forget(),
+            None => self.forgot = true,
         }
     }
 }

@@ -76,6 +76,9 @@ pub struct Wire<'a> {
     /// For a connection that is HTTP/2, from its first byte on or after an
     /// upgrade.
     pub http2: Option<Http2>,
+    /// For a connection that was a WebSocket already when it was joined: what
+    /// the process is.
+    pub websocket: Option<Role>,
     /// The bytes or the hole.
     pub content: Content<'a>,
 }

@@ -44,3 +44,4 @@ mod selectors;
 mod streams;
 mod views;
 mod websocket;
+mod websocket_joins;

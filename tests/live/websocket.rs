@@ -52,7 +52,7 @@ pub(crate) fn missing() -> Option<&'static str> {
     .find(|path| !Path::new(path).exists())
 }
 
-fn parse(text: &str) -> Vec<Value> {
+pub(crate) fn parse(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
@@ -67,7 +67,7 @@ pub(crate) fn shown(outcome: &Outcome) -> Vec<Value> {
 }
 
 /// Direction, type and content, for comparison.
-fn key(message: &Value) -> (String, String, Vec<u8>) {
+pub(crate) fn key(message: &Value) -> (String, String, Vec<u8>) {
     let text = |name: &str| message[name].as_str().unwrap_or_default().to_owned();
     let close = |code: &Value, reason: &Value| format!("{code} {reason}").into_bytes();
     let content = match message["text"].as_str() {

@@ -275,6 +275,7 @@ impl View {
                 thread: &self.thread,
                 offset,
                 http2: None,
+                websocket: None,
                 content,
             })
             .unwrap();

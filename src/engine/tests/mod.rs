@@ -4,6 +4,7 @@ mod flows;
 mod gaps;
 mod h2;
 mod http1;
+mod late;
 mod order;
 mod support;
 mod websocket;

@@ -165,15 +165,3 @@ fn joined_at_the_answer_the_direction_of_the_requests_is_known() {
         ["1 Receive text complete ok", "2 Send text complete Hello"]
     );
 }
-
-#[test]
-fn a_connection_joined_between_messages_shows_nothing() {
-    let mut rig = Rig::with(Config::default(), info(1, false));
-    for _ in 0..10_000 {
-        rig.send(HELLO);
-        rig.receive(b"\x81\x05Hello");
-    }
-    rig.finish();
-    assert!(messages(&rig).is_empty());
-    assert!(rig.lines().is_empty());
-}

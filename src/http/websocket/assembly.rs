@@ -31,6 +31,7 @@ pub(super) struct Assembly {
     lost: u64,
     /// Its beginning or its end is missing.
     torn: bool,
+    pub(super) stamp: u64,
     data: Vec<u8>,
 }
 
@@ -45,6 +46,7 @@ impl Default for Assembly {
             size: 0,
             lost: 0,
             torn: false,
+            stamp: 0,
             data: Vec::new(),
         }
     }
@@ -186,8 +188,10 @@ impl Assembly {
         {
             let (size, data) = (&mut self.size, &mut self.data);
             let mut each = |piece: &[u8]| keep_of(size, data, keep, piece);
-            if inflater.end(&mut each).is_err() {
-                self.give_up(inflater);
+            match inflater.end(&mut each) {
+                Ok(true) => {}
+                Ok(false) => self.coding = Coding::Opaque,
+                Err(_) => self.give_up(inflater),
             }
         }
     }
@@ -211,6 +215,7 @@ impl Assembly {
             data: &self.data,
             lost: self.lost,
             state,
+            stamp: self.stamp,
         }
     }
 

@@ -1,170 +1,210 @@
-//! Finding frames again where framing was lost.
+//! Finding frames where framing was lost, or never known: pieces of a stream are
+//! held from where a [`Chain`] of frames may begin until there is enough of it.
 //!
-//! A frame has no mark by which to know it, and compressed or masked payload
-//! looks like anything. So a frame is looked for only where a call of the
-//! program (a TLS record, a packet) began, because that is where frames begin;
-//! and three headers in a row must be faultless, each where the length before
-//! it says, their order possible, their text UTF-8.
-//!
-//! The first of the three only vouches for the others. Where a piece begins
-//! inside a frame, two bytes that look like a header and whose length happens
-//! to end with the frame are not that rare (some 1 in 5,000), and its message
-//! would be made up.
+//! The first frame only vouches for the others, unless it is a text that does it
+//! alone. Where a piece begins inside a frame, two bytes that look like a header
+//! and whose length happens to end with the frame are not that rare (some 1 in
+//! 10,000), and its message would be made up.
 
 use super::Sender;
-use super::frame::{CONTINUATION, Header, unmask};
+use super::chain::{ALONE, Chain, Evidence, is_whole, may_begin};
 
-/// Bytes held while frames are looked for.
-const LIMIT: usize = 64 << 10;
-
-/// Pieces among them that are tried.
+/// Pieces among what is held at whose starts frames are looked for.
 const STARTS: usize = 1024;
 
-/// Headers in a row that convince.
+/// Frames that are looked at once more after a piece: what was held where no
+/// frames began is looked through again from its next piece on.
+const WORK: usize = 4096;
+
+/// Frames in a row that convince where there are frames; fewer must be worth
+/// [`ALONE`], as two that are pieces each are.
 const ENOUGH: u32 = 3;
+
+/// Where pieces began in what somebody else holds, and the frames in it.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// With a stamp each.
+    starts: Vec<(usize, u64)>,
+    /// The frames from the first byte on.
+    chain: Option<Chain>,
+}
+
+impl Frames {
+    /// Whether a piece that begins so is to be held, if nothing is held yet:
+    /// by a look at its first two bytes.
+    #[must_use]
+    pub fn may_begin(piece: &[u8]) -> bool {
+        piece.first().is_some_and(|first| is_whole(*first)) && may_begin(piece, None, true)
+    }
+
+    /// A piece was appended to what is held: all of `held` from `from` on.
+    /// Gives how many bytes at its start are of no use and to be dropped.
+    /// `sender` is whose frames they are, if that is known; then they may
+    /// begin with fragments.
+    pub fn look(
+        &mut self,
+        held: &[u8],
+        from: usize,
+        stamp: u64,
+        sender: Option<Sender>,
+        deflate: bool,
+    ) -> usize {
+        if self.starts.len() < STARTS {
+            self.starts.push((from, stamp));
+        }
+        let mut front = 0;
+        let mut work = WORK;
+        loop {
+            if let Some(chain) = &mut self.chain {
+                if chain.advance(held, front, &self.starts, sender, deflate) {
+                    break;
+                }
+                work = work.saturating_sub(1 + chain.frames as usize);
+                self.chain = None;
+                front += 1;
+            }
+            let next = self.starts.partition_point(|(start, _)| *start < front);
+            let begin = self.starts.get(next..).unwrap_or_default().iter();
+            let mut begin = begin.filter(|(start, _)| {
+                let rest = held.get(*start..).unwrap_or_default();
+                let whole = || rest.first().is_some_and(|first| is_whole(*first));
+                (sender.is_some() || whole()) && may_begin(rest, sender, deflate)
+            });
+            match begin.next() {
+                Some((start, _)) if work > 0 => front = *start,
+                _ => {
+                    front = held.len();
+                    break;
+                }
+            }
+            self.chain = Some(Chain::default());
+        }
+        if let Some(chain) = &mut self.chain {
+            front += chain.spare(held.len() - front);
+        }
+        self.drop_front(front, held.len());
+        front
+    }
+
+    fn drop_front(&mut self, n: usize, held: usize) {
+        if n >= held {
+            self.starts.clear();
+        } else if n > 0 {
+            let gone = self.starts.partition_point(|(start, _)| *start <= n);
+            // The one that is cut goes on.
+            self.starts.drain(..gone.saturating_sub(1));
+            for (start, _) in &mut self.starts {
+                *start = start.saturating_sub(n);
+            }
+        }
+    }
+
+    /// Bytes are missing here, or what is held is not any more.
+    pub fn clear(&mut self) {
+        self.starts.clear();
+        self.chain = None;
+    }
+
+    /// Whether something is held.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.chain.is_some()
+    }
+
+    /// Whether there is a frame already, or one that is too long to be held.
+    #[must_use]
+    pub fn is_promising(&self) -> bool {
+        self.chain.as_ref().is_some_and(|chain| chain.frames > 0)
+    }
+
+    /// What the frames are worth.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence {
+        self.chain
+            .as_ref()
+            .map(|chain| chain.evidence)
+            .unwrap_or_default()
+    }
+
+    /// How many bytes from the start of what is held on frames begin that are
+    /// surely some, if it is known by now that there are frames; it may be
+    /// more than are held.
+    #[must_use]
+    pub fn sure(&self) -> Option<usize> {
+        let chain = self.chain.as_ref()?;
+        let worth = chain.evidence;
+        (worth.bits >= ALONE || chain.frames >= ENOUGH).then_some(chain.sure)
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        self.starts.capacity() * size_of::<(usize, u64)>()
+    }
+}
 
 /// Bytes in which frames may begin.
 #[derive(Debug, Default)]
 pub(super) struct Search {
     held: Vec<u8>,
-    /// Where in `held` pieces began, the first of them at 0.
-    starts: Vec<usize>,
+    frames: Frames,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The first frame is of so many bytes.
-    Yes(usize),
-    No,
-    Maybe,
+/// What a search has found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// The bytes from the first sure frame on ...
+    pub(super) bytes: Vec<u8>,
+    /// ... unless so many are still to come before it.
+    pub(super) skip: u64,
+    /// Where pieces begin in them, with their stamps.
+    pub(super) starts: Vec<(usize, u64)>,
+}
+
+impl Found {
+    pub(super) fn memory(&self) -> usize {
+        self.bytes.capacity() + self.starts.capacity() * size_of::<(usize, u64)>()
+    }
 }
 
 impl Search {
-    /// Takes the next piece. Gives the bytes from the first sure frame on once
-    /// it is found, and how many bytes were passed over.
+    /// Takes the next piece. Gives what is found, and how many bytes were
+    /// passed over.
     pub(super) fn push(
         &mut self,
         piece: &[u8],
+        stamp: u64,
         sender: Sender,
         deflate: bool,
-    ) -> (Option<Vec<u8>>, u64) {
-        if self.starts.len() < STARTS {
-            self.starts.push(self.held.len());
-        }
+    ) -> (Option<Found>, u64) {
+        let from = self.held.len();
         self.held.extend_from_slice(piece);
-        let mut verdict = Verdict::No;
-        let mut index = 0;
-        while let Some(start) = self.starts.get(index) {
-            verdict = judge(self.held.get(*start..).unwrap_or_default(), sender, deflate);
-            // A candidate that may need more than may be held is none.
-            let room = self.held.len() - start <= LIMIT;
-            if matches!(verdict, Verdict::Yes(_)) || verdict == Verdict::Maybe && room {
-                break;
-            }
-            index += 1;
-        }
-        let mut passed = self.starts.get(index).copied().unwrap_or(self.held.len());
-        if let Verdict::Yes(first) = verdict {
-            passed = self.held.len().min(passed + first);
-            self.held.drain(..passed);
-            self.starts.clear();
-            return (Some(std::mem::take(&mut self.held)), passed as u64);
-        }
+        let useless = self
+            .frames
+            .look(&self.held, from, stamp, Some(sender), deflate);
+        self.held.drain(..useless.min(self.held.len()));
+        let Some(sure) = self.frames.sure() else {
+            return (None, useless as u64);
+        };
+        let passed = sure.min(self.held.len());
+        self.frames.drop_front(passed, self.held.len());
         self.held.drain(..passed);
-        self.starts.drain(..index.min(self.starts.len()));
-        for start in &mut self.starts {
-            *start -= passed;
-        }
-        (None, passed as u64)
+        let found = Found {
+            bytes: std::mem::take(&mut self.held),
+            skip: (sure - passed) as u64,
+            starts: std::mem::take(&mut self.frames.starts),
+        };
+        self.frames.clear();
+        (Some(found), (useless + passed) as u64)
     }
 
     /// Bytes are missing here: nothing before them helps. Gives how many
     /// bytes that were.
     pub(super) fn lost(&mut self) -> u64 {
-        self.starts.clear();
+        self.frames.clear();
         let held = std::mem::take(&mut self.held);
         held.len() as u64
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.held.capacity() + self.starts.capacity() * size_of::<usize>()
-    }
-}
-
-/// Whether frames begin at the start of `bytes`.
-fn judge(mut bytes: &[u8], sender: Sender, deflate: bool) -> Verdict {
-    // Whether a message is in fragments, once that is known.
-    let mut within = None;
-    let mut first = None;
-    for _ in 0..ENOUGH {
-        let header = match Header::parse(bytes) {
-            Ok(Some(header)) => header,
-            Ok(None) => return Verdict::Maybe,
-            Err(_) => return Verdict::No,
-        };
-        if !faultless(&header, sender, deflate) {
-            return Verdict::No;
-        }
-        let continues = header.opcode == CONTINUATION;
-        if !header.is_control() {
-            if within.is_some_and(|within| within != continues) {
-                return Verdict::No;
-            }
-            within = Some(!header.fin);
-        }
-        let rest = bytes.get(header.size..).unwrap_or_default();
-        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        let Some((payload, rest)) = rest.split_at_checked(length) else {
-            return if length > LIMIT {
-                Verdict::No
-            } else {
-                Verdict::Maybe
-            };
-        };
-        if !credible(&header, payload) {
-            return Verdict::No;
-        }
-        first = first.or(Some(header.size + payload.len()));
-        bytes = rest;
-    }
-    Verdict::Yes(first.unwrap_or(0))
-}
-
-/// What every implementation keeps to.
-fn faultless(header: &Header, sender: Sender, deflate: bool) -> bool {
-    let reserved = match header.opcode {
-        1 | 2 if deflate => header.reserved & 3 == 0,
-        _ => header.reserved == 0,
-    };
-    reserved
-        && matches!(header.opcode, 0..=2 | 8..=10)
-        && header.mask.is_some() == (sender == Sender::Client)
-        && header.minimal
-        // Nobody sends an empty fragment to be continued, and zeros are
-        // frequent.
-        && (header.fin || header.length > 0)
-}
-
-/// Whether a payload is one that such a frame may have.
-fn credible(header: &Header, payload: &[u8]) -> bool {
-    let mut plain = Vec::new();
-    match header.opcode {
-        1 if header.reserved == 0 => {
-            unmask(&mut plain, payload, header.mask, 0);
-            // The last character of a fragment may be continued.
-            std::str::from_utf8(&plain)
-                .map_or_else(|error| !header.fin && error.error_len().is_none(), |_| true)
-        }
-        8 => {
-            unmask(&mut plain, payload, header.mask, 0);
-            match plain.split_first_chunk::<2>() {
-                Some((code, reason)) => {
-                    (1000..5000).contains(&u16::from_be_bytes(*code))
-                        && std::str::from_utf8(reason).is_ok()
-                }
-                None => plain.is_empty(),
-            }
-        }
-        _ => true,
+        self.held.capacity() + self.frames.memory()
     }
 }

@@ -384,6 +384,65 @@ fn after_a_hole_only_what_can_be_known_is_decompressed() {
 }
 
 #[test]
+fn what_is_copied_from_before_a_join_is_never_made_up() {
+    let mut writer = Writer::new(Sender::Client, false);
+    let text = |n: u32| format!("{{\"kind\":\"tick\",\"price\":{n}}}");
+    let before: Vec<_> = (0..20).map(|n| text(n * 7919)).collect();
+    for text in &before {
+        writer.message(1, text.as_bytes(), true, &[]);
+    }
+    let mut parser = Parser::joined(Sender::Client, Some(0), 100);
+    let mut all = Vec::new();
+    let mut sent = Vec::new();
+    for n in 20..40 {
+        sent.push(text(n * 7919));
+        let wire = writer.message(1, sent[sent.len() - 1].as_bytes(), true, &[]);
+        take(&mut parser, &wire.concat(), &mut all);
+    }
+    // What only refers to what was said since.
+    for fresh in [
+        "0123456789abc",
+        "0123456789abc, once more",
+        "xyz 0123456789abc",
+    ] {
+        sent.push(fresh.to_owned());
+        let wire = writer.message(1, fresh.as_bytes(), true, &[]);
+        take(&mut parser, &wire.concat(), &mut all);
+    }
+    // So much that nothing from before is in the window, then as in the
+    // beginning.
+    let mut noise = 1u32;
+    for _ in 0..40 {
+        let random = std::iter::repeat_with(|| {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'!' + (noise >> 24) as u8 % 90)
+        });
+        sent.push(random.take(1000).collect());
+        let wire = writer.message(1, sent[sent.len() - 1].as_bytes(), true, &[]);
+        take(&mut parser, &wire.concat(), &mut all);
+    }
+    let two = parser.memory();
+    for n in 40..45 {
+        sent.push(text(n * 7919));
+        let wire = writer.message(1, sent[sent.len() - 1].as_bytes(), true, &[]);
+        take(&mut parser, &wire.concat(), &mut all);
+    }
+    assert_eq!(all.len(), sent.len());
+    let mut unknown = 0;
+    for (message, sent) in all.iter().zip(&sent) {
+        assert!(sent.as_bytes().starts_with(&message.data), "{message:?}");
+        match message.state {
+            BodyState::Undecodable => unknown += 1,
+            BodyState::Complete => assert_eq!(message.data, sent.as_bytes()),
+            BodyState::Cut => assert_eq!(message.data.len(), 100),
+            BodyState::Lost => panic!("{message:?}"),
+        }
+    }
+    assert_eq!(unknown, 20, "those that repeat what was said before");
+    assert!(two < 2 * inflate::MEMORY, "one decoder is enough again");
+}
+
+#[test]
 fn frames_are_found_again_after_a_hole_of_unknown_frames() {
     for sender in [Sender::Client, Sender::Server] {
         let writer = Writer::new(sender, false);
@@ -394,11 +453,11 @@ fn frames_are_found_again_after_a_hole_of_unknown_frames() {
         take(&mut parser, &first[..first.len() - 2], &mut all);
         parser.lost(100);
         // The end of a frame, then whole ones.
-        let parts = [b"tail of it".to_vec(), frame("one"), frame("two")];
-        for part in &parts {
-            take(&mut parser, part, &mut all);
+        for part in [b"tail of it".to_vec(), frame("one")] {
+            take(&mut parser, &part, &mut all);
         }
-        assert_eq!(all.len(), 1, "nothing is guessed from two frames");
+        assert_eq!(all.len(), 1, "nothing is guessed from one frame");
+        take(&mut parser, &frame("two"), &mut all);
         take(&mut parser, &frame("three"), &mut all);
         take(&mut parser, &frame("four"), &mut all);
         let texts: Vec<_> = all.iter().map(|m| &m.data[..]).collect();
@@ -407,6 +466,25 @@ fn frames_are_found_again_after_a_hole_of_unknown_frames() {
         assert_eq!(all[0].state, BodyState::Lost);
         assert_eq!(parser.unframed(), 10 + frame("one").len() as u64);
     }
+}
+
+#[test]
+fn without_room_no_frames_are_looked_for() {
+    let mut parser = Parser::new(Sender::Server, None, 100);
+    parser.lost(1);
+    parser.set_room(10);
+    let mut all = Vec::new();
+    take(&mut parser, b"\x81\x03one", &mut all);
+    take(
+        &mut parser,
+        &[0x82, 0x7e, 0x10, 0x00, 1, 2, 3, 4, 5, 6, 7],
+        &mut all,
+    );
+    assert_eq!((parser.unframed(), all.len()), (16, 0));
+    for text in [b"\x81\x03two", b"\x81\x03six", b"\x81\x03ten"] {
+        take(&mut parser, text, &mut all);
+    }
+    assert_eq!(all.len(), 2);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub(super) struct Conversation {
     pub(super) flows: [Flow; 2],
     /// It is HTTP/2 from its first byte on.
     pub(super) http2: bool,
+    /// It was a WebSocket already when it was joined.
+    pub(super) websocket: bool,
     /// One of its views has frames that were written anew.
     pub(super) anew: bool,
     /// The SYN is written.
@@ -72,6 +74,7 @@ impl Conversation {
             views: [None, None],
             flows: [Flow::default(), Flow::default()],
             http2,
+            websocket: false,
             anew: false,
             open: false,
             last: 0,

@@ -140,7 +140,12 @@ impl Desk {
     /// Finds the stream of a view that is new: that of the other end, or one
     /// of its own.
     fn join(&mut self, wire: &Wire<'_>) -> (u64, usize) {
-        let meeting = meeting(wire.info);
+        // Two views of a WebSocket that was there before begin where each of
+        // them first found frames, and have nothing by which to be joined.
+        let meeting = match wire.websocket {
+            Some(_) => None,
+            None => meeting(wire.info),
+        };
         let known = meeting
             .as_ref()
             .and_then(|m| self.by_meeting.get(m))
@@ -172,6 +177,7 @@ impl Desk {
             .addresses
             .choose(ends, is_tls && wire.http2.is_none());
         let mut conversation = Conversation::new(pair, wire.http2.is_some());
+        conversation.websocket = wire.websocket.is_some();
         conversation.views[end] = Some(view(wire, &mut self.people));
         self.serial += 1;
         let id = self.serial;
@@ -464,6 +470,9 @@ fn opens(wire: &Wire<'_>) -> bool {
     if let Some(http2) = wire.http2 {
         // Either end may speak first.
         return http2.role == Role::Client;
+    }
+    if let Some(role) = wire.websocket {
+        return role == Role::Client;
     }
     let response = matches!(wire.content, Content::Bytes(bytes) if bytes.starts_with(b"HTTP/"));
     (wire.direction == Direction::Send) != response

@@ -58,6 +58,8 @@ pub(super) fn is_taken(port: u16) -> bool {
 #[derive(Default)]
 pub(super) struct Ports {
     seen: BTreeSet<u16>,
+    /// Those of WebSockets whose upgrade is not in the file.
+    websockets: BTreeSet<u16>,
 }
 
 impl Ports {
@@ -81,31 +83,50 @@ impl Ports {
         }
     }
 
-    /// One line, if any port needs it.
-    pub(super) fn remarks(&self) -> Vec<String> {
-        if self.seen.is_empty() {
-            return Vec::new();
-        }
-        let options: Vec<String> = self
-            .seen
-            .iter()
-            .take(NAMED)
-            .map(|port| format!("-d tcp.port=={port},http"))
-            .collect();
-        let more = match self.seen.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" (and so on for {more} more)"),
-        };
-        vec![format!(
-            "tshark and wireshark need {}{more} to show this file's HTTP on {}",
-            options.join(" "),
-            if self.seen.len() == 1 {
-                "that port"
-            } else {
-                "those ports"
-            }
-        )]
+    /// A stream begins in the midst of a WebSocket, which nothing tells but an
+    /// option.
+    pub(super) fn note_websocket(&mut self, [_, server]: [u16; 2]) {
+        self.websockets.insert(server);
     }
+
+    /// A line for the ports that need it, and one for those of WebSockets.
+    pub(super) fn remarks(&self) -> Vec<String> {
+        let what = [
+            (&self.seen, "http", "this file's HTTP on"),
+            (
+                &self.websockets,
+                "websocket",
+                "the WebSockets that were there before on",
+            ),
+        ];
+        what.into_iter()
+            .filter_map(|(ports, protocol, what)| remark(ports, protocol, what))
+            .collect()
+    }
+}
+
+fn remark(ports: &BTreeSet<u16>, protocol: &str, what: &str) -> Option<String> {
+    if ports.is_empty() {
+        return None;
+    }
+    let options: Vec<String> = ports
+        .iter()
+        .take(NAMED)
+        .map(|port| format!("-d tcp.port=={port},{protocol}"))
+        .collect();
+    let more = match ports.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" (and so on for {more} more)"),
+    };
+    Some(format!(
+        "tshark and wireshark need {}{more} to show {what} {}",
+        options.join(" "),
+        if ports.len() == 1 {
+            "that port"
+        } else {
+            "those ports"
+        }
+    ))
 }
 
 #[cfg(test)]
@@ -132,6 +153,18 @@ mod tests {
         let mut ports = Ports::default();
         ports.note([57000, 34567]);
         assert!(ports.remarks()[0].contains("-d tcp.port==57000,http"));
+    }
+
+    #[test]
+    fn a_websocket_without_its_upgrade_needs_an_option_on_any_port() {
+        let mut ports = Ports::default();
+        ports.note_websocket([50_000, 80]);
+        assert_eq!(
+            ports.remarks(),
+            [
+                "tshark and wireshark need -d tcp.port==80,websocket to show the WebSockets that were there before on that port"
+            ]
+        );
     }
 
     #[test]

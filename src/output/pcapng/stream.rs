@@ -132,6 +132,8 @@ impl Conversation {
         let ports = self.pair.ends.map(|end| end.port());
         if self.http2 {
             out.ports.note_http2(ports);
+        } else if self.websocket {
+            out.ports.note_websocket(ports);
         } else {
             out.ports.note(ports);
         }

@@ -330,7 +330,7 @@ impl Layout {
                 let _ = write!(marks, ", {} not shown", told.passed);
             }
         }
-        if exchange.response.is_none() {
+        if exchange.response.is_none() && exchange.messages.is_none() {
             marks.push_str("  no response");
             if let Some(interim) = exchange.interim.last()
                 && !narrow
@@ -376,7 +376,9 @@ impl Layout {
             State::Reset | State::Closed => style::BAD,
             _ if exchange.lost_bytes > 0 => style::BAD,
             State::Open => style::WARN,
-            State::Complete if exchange.response.is_none() => style::BAD,
+            State::Complete if exchange.response.is_none() && exchange.messages.is_none() => {
+                style::BAD
+            }
             State::Complete if self.failed => style::WARN,
             State::Complete => style::FAINT,
         };

@@ -59,7 +59,7 @@ function client() {
   };
   const texts = ["Hello", "", "grüße, 世界 🌍", "x".repeat(70000)];
   let expected = texts.length + 3 + small;
-  socket.on("open", () => {
+  const go = () => {
     texts.forEach((text) => send(text, false));
     send(crypto.randomBytes(300), true);
     send(crypto.randomBytes(1 << 20), true);
@@ -72,6 +72,23 @@ function client() {
     for (let n = 0; n < small; n++) {
       send(JSON.stringify({ n, what: "one of many small messages" }), false);
     }
+  };
+  socket.on("open", () => {
+    if (process.env.HOLD === undefined) return go();
+    expected += 5;
+    for (let n = 0; n < 5; n++) {
+      send(JSON.stringify({ n: -n, what: "one of many small messages" }), false);
+    }
+    let held = 5;
+    socket.on("message", () => {
+      held -= 1;
+      if (held !== 0) return;
+      console.log("held");
+      process.stdin.once("data", () => {
+        process.stdin.destroy();
+        go();
+      });
+    });
   });
   socket.on("ping", (data) => message("receive", data, false, "ping"));
   socket.on("pong", (data) => message("receive", data, false, "pong"));

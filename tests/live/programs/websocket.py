@@ -7,7 +7,8 @@ asyncio: TLS goes through memory BIOs.
 MODE is plain, takeover or alone: without compression, with a context that lasts,
 or with one for each message. Into LOG goes a JSON line for each message that this
 end sent or received, as the library's user knows them. The server prints its port,
-serves one connection and ends. SMALL in the environment is how many small messages
+serves one connection and ends. With HOLD in the environment the client prints a
+line after some messages and their echoes, and goes on when it gets one. SMALL in the environment is how many small messages
 there are, 1000 without it.
 """
 
@@ -101,6 +102,12 @@ async def client():
             log.message("receive", message)
 
         noise = random.Random(1).randbytes
+        if "HOLD" in os.environ:
+            for n in range(5):
+                await send(json.dumps({"n": -n, "what": "one of many small messages"}))
+                await receive()
+            print("held", flush=True)
+            await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
         for message in ["Hello", "", "grüße, 世界 🌍", noise(300), noise(1 << 20), "x" * 70000]:
             await send(message)
             await receive()

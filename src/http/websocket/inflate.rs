@@ -41,6 +41,8 @@ pub(super) struct Inflater {
     twin: Option<(Decompress, usize)>,
     /// They did not in the present message.
     unknown: bool,
+    /// Nothing was decoded since what was before was forgotten.
+    forgot: bool,
     /// Every message is compressed on its own.
     alone: bool,
     /// A message has ended with a final block, and nothing came after it.
@@ -56,6 +58,7 @@ impl Inflater {
             stream: Decompress::new(false),
             twin: None,
             unknown: false,
+            forgot: false,
             alone,
             ended: false,
             input: 0,
@@ -76,6 +79,7 @@ impl Inflater {
         each: &mut impl FnMut(&[u8]),
     ) -> Result<(), Undecodable> {
         let mut room = [0; ROOM];
+        self.forgot = false;
         self.input = self.input.saturating_add(bytes.len() as u64);
         loop {
             if self.ended {
@@ -168,6 +172,11 @@ impl Inflater {
 
     /// Begins anew: what was before is not known any more.
     pub(super) fn forget(&mut self) {
+        // Two windows to fill are too much for each of many messages that
+        // nobody can read.
+        if std::mem::replace(&mut self.forgot, true) {
+            return;
+        }
         self.reset();
         self.input = 0;
         self.output = 0;

@@ -2,16 +2,15 @@
 //! is right, by what the endpoints have logged, and next to nothing is missing.
 
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::clients::run;
 use crate::support::files::{Certificate, folder};
 use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::lock;
 use crate::support::process::Process;
 use crate::support::skip::{needs, skipped};
+use crate::support::tshark;
 use crate::websocket::{Peer, assert_in_order, client, key, missing, parse, serve, shown};
 
 /// Data messages at each end of which it can be that only the beginning is
@@ -95,22 +94,11 @@ fn compare(view: &str, outcome: &Outcome, log: &Path, before: usize) -> Vec<Valu
 
 /// What tshark makes of the file: no fault in TCP, and these frames at least.
 fn check_tshark(file: &Path, port: &str, least: usize) {
-    let mut command = Command::new("tshark");
     let option = format!("tcp.port=={port},websocket");
-    command.args(["-n", "-d", &option, "-T", "fields", "-r"]);
-    command.arg(file);
-    for field in ["websocket.opcode", "tcp.analysis.flags", "_ws.malformed"] {
-        command.args(["-e", field]);
-    }
-    let text = run(&mut command);
-    let columns = |column: usize| -> Vec<&str> {
-        let of = text.lines().filter_map(|line| line.split('\t').nth(column));
-        of.flat_map(|values| values.split(','))
-            .filter(|v| !v.is_empty())
-            .collect()
-    };
-    assert_eq!((columns(1), columns(2)), Default::default());
-    let frames = columns(0).len();
+    let fields = ["websocket.opcode", "tcp.analysis.flags", "_ws.malformed"];
+    let columns = tshark::columns(file, &option, &fields);
+    assert_eq!((columns[1].len(), columns[2].len()), (0, 0), "{columns:?}");
+    let frames = columns[0].len();
     assert!(frames >= least, "{frames} frames, not {least}");
 }
 

@@ -6,30 +6,33 @@ use std::process::Command;
 /// The packets that match `filter`, and the `fields` of each. Several values
 /// of one field in a packet are separated by `,`.
 pub(crate) fn fields(file: &Path, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
-    let mut command = Command::new("tshark");
-    command.args(["-n", "-r"]).arg(file).args(["-Y", filter]);
-    command.args(["-T", "fields", "-E", "separator=/t"]);
-    for field in fields {
-        command.args(["-e", field]);
-    }
-    // tshark warns about running as root; only its stdout counts.
-    super::clients::run(&mut command)
-        .lines()
-        .map(|line| line.split('\t').map(str::to_owned).collect())
-        .collect()
+    dissected(&[], file, filter, fields)
 }
 
 /// As [`fields`], with what is on a port decoded as `-d` says.
 pub(crate) fn decoded(file: &Path, port: &str, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
+    dissected(&["-d", port], file, filter, fields)
+}
+
+/// As [`decoded`], for all packets: of each field all values in a row.
+pub(crate) fn columns(file: &Path, port: &str, fields: &[&str]) -> Vec<Vec<String>> {
+    let packets = decoded(file, port, "tcp", fields);
+    let column = |at: usize| {
+        let values = packets.iter().filter_map(move |packet| packet.get(at));
+        let values = values.flat_map(|values| values.split(','));
+        values.filter(|v| !v.is_empty()).map(str::to_owned)
+    };
+    (0..fields.len()).map(|at| column(at).collect()).collect()
+}
+
+fn dissected(options: &[&str], file: &Path, filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
     let mut command = Command::new("tshark");
-    command
-        .args(["-n", "-d", port, "-r"])
-        .arg(file)
-        .args(["-Y", filter]);
-    command.args(["-T", "fields", "-E", "separator=/t"]);
+    command.arg("-n").args(options).arg("-r").arg(file);
+    command.args(["-Y", filter, "-T", "fields", "-E", "separator=/t"]);
     for field in fields {
         command.args(["-e", field]);
     }
+    // tshark warns about running as root; only its stdout counts.
     let text = super::clients::run(&mut command);
     let values = |line: &str| line.split('\t').map(str::to_owned).collect();
     text.lines().map(values).collect()

@@ -1,16 +1,15 @@
 //! What is shown, and what is in the file, against what the clients tell.
 
 use std::collections::HashMap;
-use std::process::Command;
 
 use super::talk::BEFORE;
 use super::told::Told;
 use crate::http2::assert_right_or_unknown;
-use crate::support::clients::run;
 use crate::support::exchange::{Exchange, short};
 use crate::support::h2::fields;
 use crate::support::httpsniff::{Httpsniff, Outcome};
 use crate::support::servers::Server;
+use crate::support::tshark;
 
 /// Whether it is said not to be known.
 fn unknown(text: &str) -> bool {
@@ -131,30 +130,18 @@ pub(super) fn check_file(outcome: &Outcome, server: &Server, talks: &[(u32, Vec<
         .arg(&file)
         .finish()
         .success();
-    let mut command = Command::new("tshark");
     let option = format!("tcp.port=={},http", server.port());
-    command
-        .args(["-n", "-d", &option, "-T", "fields", "-r"])
-        .arg(&file);
-    for field in [
+    let names = [
         "http2.headers.method",
         "http2.headers.path",
         "http2.headers.status",
         "_ws.malformed",
         "tcp.analysis.flags",
-    ] {
-        command.args(["-e", field]);
-    }
-    let text = run(&mut command);
-    let columns = |column: usize| -> Vec<&str> {
-        let of = text.lines().filter_map(|line| line.split('\t').nth(column));
-        of.flat_map(|values| values.split(','))
-            .filter(|v| !v.is_empty())
-            .collect()
-    };
-    let (methods, paths, statuses) = (columns(0), columns(1), columns(2));
-    assert_eq!(columns(3), Vec::<&str>::new(), "malformed");
-    assert_eq!(columns(4), Vec::<&str>::new(), "TCP");
+    ];
+    let columns = tshark::columns(&file, &option, &names);
+    let (methods, paths, statuses) = (&columns[0], &columns[1], &columns[2]);
+    assert_eq!(columns[3], Vec::<String>::new(), "malformed");
+    assert_eq!(columns[4], Vec::<String>::new(), "TCP");
     let told: Vec<_> = talks
         .iter()
         .flat_map(|(_, told)| {
